@@ -1,0 +1,34 @@
+"""The folder of a run, and files in it that are whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+def run_folder(logger: Logger) -> Path | None:
+    """Return the folder of the run that a logger writes, if it has one."""
+    for name in ("run_dir", "log_dir"):
+        folder = getattr(logger, name, None)
+        if isinstance(folder, str | Path):
+            return Path(folder)
+    return None
+
+
+@rank_zero_only
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is whole or not there, on the first process only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, as :func:`write_text` does."""
+    write_text(path, json.dumps(content, indent=2) + "\n")

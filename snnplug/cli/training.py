@@ -1,0 +1,147 @@
+"""``snnplug fit|validate|test|predict``: LightningCLI with snnplug's sections and traps closed."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+# Imported for their short names in recipes: `class_path: DenseSNN`.
+import snnplug.callbacks.num_steps_sweep
+import snnplug.data.mnist
+import snnplug.data.nmnist
+import snnplug.data.saccade_digits
+import snnplug.networks.conv
+import snnplug.networks.dense
+import snnplug.training.encoding
+import snnplug.training.losses  # noqa: F401
+from snnplug.callbacks.hardware_target import HardwareTarget
+from snnplug.callbacks.run_folder import run_folder, write_text
+from snnplug.cli.summary import print_summary
+from snnplug.training.classifier import SpikingClassifier
+from snnplug.training.logger import RunLogger
+
+
+class SaveRecipe(SaveConfigCallback):
+    """Write the recipe as launched into the run's folder and the loggers' configs.
+
+    Lightning's own callback writes into the folder of all runs and refuses the second one.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["save_to_log_dir"] = False
+        super().__init__(*args, **kwargs)
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write the recipe, once per fit, on the first process."""
+        if _is_dry(trainer) or stage != "fit":
+            return
+        config = self.config.clone()
+        config["ckpt_path"] = None  # launching a resumed run's recipe again starts a new run
+        text = self.parser.dump(config, skip_none=False)
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"recipe": yaml.safe_load(text)})
+            folder = run_folder(logger)
+            if folder is not None:
+                write_text(folder / "recipe.yaml", text)
+
+
+def _is_dry(trainer: pl.Trainer) -> bool:
+    """Whether this is a ``fast_dev_run``, which leaves nothing behind."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # Trainer lacks the annotation
+
+
+class SnnplugCLI(LightningCLI):
+    """LightningCLI for a :class:`SpikingClassifier`, any data module, and a hardware target."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        super().__init__(
+            SpikingClassifier,
+            pl.LightningDataModule,
+            subclass_mode_data=True,
+            save_config_callback=SaveRecipe,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            parser_kwargs={"prog": "snnplug"},
+            args=list(args),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the sections ``hardware`` and ``checkpoint``, and what follows from the data."""
+        parser.add_lightning_class_args(HardwareTarget, "hardware")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val/acc",
+                "checkpoint.mode": "max",
+                "checkpoint.filename": "best",
+                "checkpoint.enable_version_counter": False,
+                # Lightning's save_last follows the best checkpoint, not the last epoch.
+                "last_checkpoint.filename": "last",
+                "last_checkpoint.enable_version_counter": False,
+            }
+        )
+        parser.add_argument(
+            "--test_after_fit",
+            type=bool,
+            default=True,
+            help="Test the best checkpoint after a fit.",
+        )
+        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        parser.link_arguments(
+            "data.num_classes", "model.network.init_args.num_classes", apply_on="instantiate"
+        )
+        parser.link_arguments(
+            "data.in_shape", "model.network.init_args.in_shape", apply_on="instantiate"
+        )
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the recipe as it was given.
+
+        Lightning merges the checkpoint's hyperparameters over the command line, silently.
+        """
+
+    def after_fit(self) -> None:
+        """Test the best checkpoint, and say where everything is."""
+        trainer = self.trainer
+        if _is_dry(trainer):
+            return
+        best = self._get(self.config_init, "checkpoint").best_model_path
+        if self.config.fit.test_after_fit and best:
+            trainer.test(
+                self.model,
+                datamodule=self.datamodule,
+                ckpt_path=best,
+                verbose=False,
+                weights_only=True,
+            )
+        print_summary(trainer, best)
+
+
+def _quieten() -> None:
+    """Keep back what a user of a recipe can do nothing about."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended.*")
+    warnings.filterwarnings("ignore", message="The dirpath has changed from.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*The number of training batches.*")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors"):
+        logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
+
+
+def run(args: Sequence[str]) -> int:
+    """Parse ``args`` (``fit --config FILE …``), do it, and return the exit code."""
+    _quieten()
+    cli = SnnplugCLI(args)
+    for logger in cli.trainer.loggers:
+        if isinstance(logger, RunLogger):
+            logger.finish()
+    return 0

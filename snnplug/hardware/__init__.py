@@ -1,0 +1,1 @@
+"""Counting what a network does, and pricing it on a hardware target."""

@@ -1,0 +1,92 @@
+"""Counting the events in a tensor without storing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+# A float32 sum of fewer zeros and ones than 2**24 is exact.
+_CHUNK = 2**23
+_PROBE = 2**10
+# The bits of 1.0 in float32; those of 0.0 are 0, and what lies between has bits between.
+_ONE = 0x3F800000
+_MINUS_ZERO = -(2**31)
+_WRAP = 2**32
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Events, in total or per site, and whether every value was 0 or 1; on the tensor's device."""
+
+    counts: Tensor
+    is_binary: Tensor
+
+
+def tally(x: Tensor, keep: int = 0) -> Tally:
+    """Count the values of ``x`` that are not zero.
+
+    Args:
+        x: Any real tensor.
+        keep: How many trailing axes keep counts of their own; the others are summed over.
+
+    Returns:
+        Counts of shape ``x.shape[-keep:]`` (0-dimensional for 0) as int64, and a 0-dimensional
+        bool.
+
+    Example:
+        >>> seen = tally(torch.tensor([[0.0, 1.0], [1.0, 1.0]]), keep=1)
+        >>> seen.counts.tolist(), bool(seen.is_binary)
+        ([1, 2], True)
+    """
+    values = x.detach()
+    over = tuple(range(values.dim() - keep))
+    total = _total_if_binary(values) if _is_fast(values) else None
+    if total is None:
+        return Tally((values != 0).sum(over), is_binary(values))
+    if keep == 0:
+        return Tally(torch.tensor(total), torch.tensor(True))
+    counts = values.sum(over, dtype=None if values.numel() < _CHUNK else torch.float64)
+    return Tally(counts.to(torch.int64), torch.tensor(True))
+
+
+def is_binary(x: Tensor) -> Tensor:
+    """Return, as a 0-dimensional bool on its device, whether every value is exactly 0 or 1."""
+    if _is_fast(x):
+        return torch.tensor(_total_if_binary(x.detach()) is not None)
+    return (x == (x != 0)).all()
+
+
+def _is_fast(x: Tensor) -> bool:
+    """Whether reading a result costs nothing and the bits are those of float32."""
+    return x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
+
+
+def _total_if_binary(x: Tensor) -> int | None:
+    """Return the number of ones if every value is 0 or 1, else None; in a few reads of memory.
+
+    All values lie in [0, 1], their sum equals that of their squares, and the sum of their bits is
+    that of as many ones. A tensor that passes without being binary would need values within one
+    rounding of 0 and of 1 whose last bits cancel exactly.
+    """
+    total = 0
+    flat = x.reshape(-1)
+    # Currents show in the first few values that they are no spikes.
+    for start, stop in pairwise((0, *range(_PROBE, flat.numel(), _CHUNK), flat.numel())):
+        chunk = flat[start:stop]
+        bits = chunk.view(torch.int32)
+        low, high = torch.aminmax(bits)
+        if low.item() == _MINUS_ZERO:
+            bits = (chunk + 0.0).view(torch.int32)
+            low, high = torch.aminmax(bits)
+        if low.item() < 0 or high.item() > _ONE:
+            return None
+        ones = chunk.sum().item()
+        if ones != torch.dot(chunk, chunk).item() or ones != int(ones):
+            return None
+        if bits.sum(dtype=torch.int32).item() % _WRAP != int(ones) * _ONE % _WRAP:
+            return None
+        total += int(ones)
+    return total

@@ -1,0 +1,1 @@
+"""Blocks made of weights and neurons."""

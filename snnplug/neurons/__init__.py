@@ -1,0 +1,1 @@
+"""Neurons: snnTorch's contract for one step, and ``run`` for a whole sequence."""

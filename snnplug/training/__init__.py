@@ -1,0 +1,1 @@
+"""Training: encodings, losses, decoders, the classifier and the logger."""

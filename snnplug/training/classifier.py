@@ -1,0 +1,146 @@
+"""The LightningModule that recipes train."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from snnplug.errors import ArgumentError
+from snnplug.neurons.base import reset
+from snnplug.training.decoding import Decoding, decode
+from snnplug.training.encoding import Encoding
+from snnplug.training.losses import SquaredHinge
+
+
+def _adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=1e-3)
+
+
+class SpikingClassifier(pl.LightningModule):
+    """Trains a spiking network to name the class of a sequence.
+
+    Logs ``train/loss`` and ``train/acc``, ``val/loss`` and ``val/acc``, ``test/loss`` and
+    ``test/acc``. The state of every neuron is reset before each batch.
+
+    Args:
+        network: Takes frames ``(T, B, *)`` and returns output spikes ``(T, B, C)``, or a pair of
+            output spikes and the currents or membranes that drive them.
+        num_classes: Classes :math:`C`.
+        loss: Called with the second of the pair (the spikes, if there is none) and the targets
+            ``(B,)``.
+        encoder: Turns static samples ``(B, *)`` into sequences; None for data that are sequences.
+        decoding: ``"count"`` decides by the most output spikes, ``"first"`` by the first one,
+            ``"current"`` by the current that the output neurons received.
+        optimizer: Makes the optimiser from the parameters.
+        lr_scheduler: Makes the schedule from the optimiser; stepped after every epoch.
+
+    Shape:
+        - batch: frames ``(T, B, *)``, or with an encoder static samples ``(B, *)``; targets
+          ``(B,)``
+
+    Raises:
+        ArgumentError: The network's output does not have ``num_classes`` columns.
+
+    Example:
+        >>> from snnplug.networks.dense import DenseSNN
+        >>> model = SpikingClassifier(DenseSNN((1, 8, 8), 10, hidden=(16,)), num_classes=10)
+        >>> spk, cur = model(torch.zeros(5, 3, 1, 8, 8))
+        >>> spk.shape
+        torch.Size([5, 3, 10])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        loss: nn.Module | None = None,
+        encoder: Encoding | None = None,
+        decoding: Decoding = "count",
+        optimizer: OptimizerCallable = _adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.num_classes = num_classes
+        self.loss = SquaredHinge() if loss is None else loss
+        self.encoder = encoder
+        self.decoding: Decoding = decoding
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.accuracy = nn.ModuleDict(
+            {f"{stage}_acc": MulticlassAccuracy(num_classes, average="micro") for stage in _STAGES}
+        )
+
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Return output spikes and what the loss looks at, each ``(T, B, C)``."""
+        reset(self.network)
+        frames = samples if self.encoder is None else self.encoder(samples)
+        out = self.network(frames)
+        spk, cur = out if isinstance(out, tuple) else (out, out)
+        if spk.shape[-1] != self.num_classes:
+            raise ArgumentError(
+                f"the network has {spk.shape[-1]} outputs, the data {self.num_classes} classes; "
+                "give the network num_classes outputs"
+            )
+        return spk, cur
+
+    def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
+        samples, targets = batch
+        spk, cur = self(samples)
+        loss: Tensor = self.loss(cur, targets)
+        accuracy = cast(MulticlassAccuracy, self.accuracy[f"{stage}_acc"])
+        accuracy(decode(spk.detach(), cur.detach(), self.decoding), targets)
+        self.log(
+            f"{stage}/loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(targets),
+            sync_dist=stage != "train",
+        )
+        self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Log loss and accuracy of a validation batch."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Log loss and accuracy of a test batch."""
+        self._step(batch, "test")
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the decided classes of a batch."""
+        spk, cur = self(batch[0])
+        return decode(spk, cur, self.decoding)
+
+    def on_validation_epoch_start(self) -> None:
+        """Give every validation the same encoded spikes."""
+        self._restart_encoder()
+
+    def on_test_epoch_start(self) -> None:
+        """Give every test the same encoded spikes."""
+        self._restart_encoder()
+
+    def _restart_encoder(self) -> None:
+        if self.encoder is not None:
+            self.encoder.restart()
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser, and the schedule if there is one."""
+        optimizer = self.optimizer(self.parameters())
+        if self.lr_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self.lr_scheduler(optimizer)}
+
+
+_STAGES = ("train", "val", "test")

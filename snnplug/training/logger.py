@@ -1,0 +1,88 @@
+"""A wandb logger that never prompts, crashes or hangs for want of an account."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import WandbLogger
+
+
+def logged_in() -> bool:
+    """Whether wandb knows an API key; asks neither the user nor the network."""
+    try:
+        return bool(wandb.login(prompt=False, verify=False))
+    except TypeError:  # wandb before `prompt` existed
+        return bool(os.environ.get("WANDB_API_KEY"))
+
+
+class RunLogger(WandbLogger):
+    """Lightning's WandbLogger with one folder per run, offline when nobody is logged in.
+
+    Everything of a run lies in ``<save_dir>/<project>/<id>``: wandb's own files, the checkpoints,
+    the recipe as launched and the hardware bill. The id is the time of the start and four random
+    digits, so that folders sort by time.
+
+    Args:
+        project: wandb project.
+        save_dir: Folder of all runs; made if it is not there.
+        name: Display name in wandb; None lets wandb choose.
+        id: Run id; None makes a new one.
+        mode: ``"online"``, ``"offline"``, ``"disabled"``, or None: online when ``wandb login`` was
+            done, else offline. The environment variable ``WANDB_MODE`` decides before it.
+        tags: wandb tags.
+        **kwargs: Anything else that WandbLogger or ``wandb.init`` takes.
+
+    Example:
+        >>> logger = RunLogger(project="nmnist", save_dir="runs", id="first")   # doctest: +SKIP
+        >>> logger.run_dir                                                      # doctest: +SKIP
+        PosixPath('runs/nmnist/first')
+    """
+
+    def __init__(
+        self,
+        project: str = "snnplug",
+        save_dir: str = "runs",
+        name: str | None = None,
+        id: str | None = None,
+        mode: str | None = None,
+        tags: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        run_id = id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        self.run_dir = Path(save_dir, project, run_id)
+        super().__init__(
+            project=project, save_dir=save_dir, name=name, id=run_id, tags=tags, **kwargs
+        )
+        self._wandb_init.pop("anonymous", None)  # Lightning always passes it, wandb warns about it
+        self._wandb_init["dir"] = str(self.run_dir.resolve())
+        # Without wandb's charts in letters at the end: they bury the bill.
+        self._wandb_init.setdefault("settings", wandb.Settings(quiet=True))
+        if mode is None and "WANDB_MODE" not in os.environ and not logged_in():
+            mode = "offline"
+        if mode is not None:
+            self._wandb_init["mode"] = mode
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The wandb run, begun when it is first asked for."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)  # wandb warns about a missing folder
+        return super().experiment
+
+    def finish(self) -> None:
+        """Write out what wandb still holds, and close the run."""
+        if self._experiment is not None:
+            self._experiment.finish()
+            self._experiment = None
+
+    @property
+    def offline_dir(self) -> Path | None:
+        """The folder that ``wandb leet`` shows and ``wandb sync`` uploads; None when online."""
+        found = sorted(self.run_dir.glob("wandb/offline-run-*"))
+        return found[-1] if found else None

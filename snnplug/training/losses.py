@@ -1,0 +1,69 @@
+"""Losses of the rules that the package brings; snnTorch's and torch's work as well."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from snnplug.errors import ArgumentError
+
+
+def squared_hinge(cur: Tensor, targets: Tensor, shift: float = 0.0) -> Tensor:
+    r"""Return the squared hinge loss of the output currents, with the same target at every step.
+
+    .. math::
+        L = \operatorname{mean}_{t, b, c} \max(0,\ 1 - y_{bc}\,(I_{bc}[t] - \text{shift}))^2,
+        \qquad y_{bc} = +1 \text{ for the sample's class, else } -1
+
+    Args:
+        cur: Currents of the output neurons, ``(T, B, C)``.
+        targets: Classes, ``(B,)`` of integers.
+        shift: What is subtracted first; the authors' convolutional network uses the threshold, 1.
+
+    Returns:
+        A 0-dimensional tensor.
+
+    Raises:
+        ArgumentError: The shapes do not go together.
+
+    Example:
+        >>> squared_hinge(torch.zeros(4, 2, 10), torch.tensor([3, 7])).item()
+        1.0
+
+    Reference:
+        S. Yin et al., BioCAS 2017.
+    """
+    if cur.dim() != 3 or targets.shape != cur.shape[1:2]:
+        raise ArgumentError(
+            f"currents of shape {tuple(cur.shape)} and targets of shape {tuple(targets.shape)}; "
+            "squared_hinge takes (T, B, C) and (B,)"
+        )
+    sign = torch.full(cur.shape[1:], -1.0, dtype=cur.dtype, device=cur.device)
+    sign = sign.scatter(1, targets.unsqueeze(1), 1.0)
+    return (1.0 - sign * (cur - shift)).clamp(min=0.0).square().mean()
+
+
+class SquaredHinge(nn.Module):
+    """:func:`squared_hinge` as a module, for recipes.
+
+    Args:
+        shift: What is subtracted from the currents first.
+
+    Shape:
+        - currents ``(T, B, C)``, targets ``(B,)`` → a scalar
+
+    Example:
+        >>> SquaredHinge()(torch.zeros(4, 2, 10), torch.tensor([3, 7])).item()
+        1.0
+
+    Reference:
+        S. Yin et al., BioCAS 2017.
+    """
+
+    def __init__(self, shift: float = 0.0) -> None:
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, cur: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss."""
+        return squared_hinge(cur, targets, self.shift)

@@ -1,0 +1,57 @@
+"""The packaged recipes learn what they say, through the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from snnplug.cli.main import main
+from tests.support import wandb_log
+from tests.support.datasets import SNNPLUG_DATA, needs_mnist, needs_nmnist
+
+pytestmark = pytest.mark.slow
+ENERGY = "hardware/yin2017_28nm/energy_nj"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def accuracy(printed: str) -> float:
+    found = re.search(r"test accuracy +([\d.]+) %", printed)
+    assert found, printed
+    return float(found.group(1))
+
+
+def test_quickstart_reaches_90_percent_and_its_rows_hold_both(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["fit", "-c", "quickstart"]) == 0
+    assert accuracy(capsys.readouterr().out) >= 90
+    (run,) = Path("runs/quickstart").iterdir()
+    rows = [row for row in wandb_log.history(wandb_log.log_of(run)) if ENERGY in row]
+    assert [row["epoch"] for row in rows] == list(range(len(rows)))
+    assert len(rows) > 5
+    assert all("val/acc" in row for row in rows)
+
+
+@needs_nmnist
+def test_nmnist_reaches_90_percent_on_real_recordings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "-c", "nmnist_snn_ct", "--data.root", str(SNNPLUG_DATA)]) == 0
+    assert accuracy(capsys.readouterr().out) >= 90
+
+
+@needs_mnist
+def test_mnist_reaches_98_2_percent_within_16_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "-c", "mnist_snn_dc", "--data.root", str(SNNPLUG_DATA)]) == 0
+    assert "51.4" in capsys.readouterr().out
+    (run,) = Path("runs/mnist").iterdir()
+    table = json.loads((run / "num_steps.json").read_text(encoding="utf-8"))
+    assert [row["num_steps"] for row in table] == [1, 2, 4, 8, 16]
+    assert max(row["test_acc"] for row in table) >= 0.982
+    per_step = [row["energy_nj"] / row["num_steps"] for row in table]
+    assert max(per_step) / min(per_step) < 1.02

@@ -1,0 +1,104 @@
+"""The command line: what needs no torch is quick, and errors say what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import snnplug
+from snnplug.cli.main import main
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *args], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_importing_the_package_imports_neither_torch_nor_lightning() -> None:
+    done = run("-X", "importtime", "-c", "import snnplug")
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "snnplug" in imported
+    assert not {"torch", "lightning", "numpy", "snntorch", "tonic", "wandb"} & imported
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["--help"], ["--version"], ["recipes"], ["targets"], ["targets", "show", "yin2017-28nm"]],
+)
+def test_cheap_commands_do_not_import_torch(args: list[str]) -> None:
+    done = run("-X", "importtime", "-m", "snnplug", *args)
+    assert done.returncode == 0
+    assert done.stdout
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert not {"torch", "lightning"} & imported
+
+
+def test_help_answers_at_once() -> None:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert "usage: snnplug" in run("-m", "snnplug", "--help").stdout
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+def test_every_exported_name_is_there() -> None:
+    for name in snnplug.__all__:
+        assert getattr(snnplug, name) is not None
+    assert set(snnplug.__all__) == set(dir(snnplug))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = snnplug.nothing
+
+
+def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"snnplug {snnplug.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["fitt"], "no command 'fitt'. Did you mean fit?"),
+        (["recipes", "show", "quikstart"], "Did you mean quickstart?"),
+        (["recipes", "list"], "usage is recipes"),
+        (["targets", "show", "yin"], "no hardware target 'yin'"),
+        (["targets", "list"], "usage is targets"),
+        (["fit", "-c", "quikstart"], "no recipe 'quikstart'. Did you mean quickstart?"),
+        (["fit", "--config=nowhere/mine.yaml"], "no recipe file nowhere/mine.yaml"),
+    ],
+)
+def test_errors_are_one_line_with_the_nearest_match(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(args) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_targets_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["targets", "ls"]) == 0
+    assert "yin2017-28nm" in capsys.readouterr().out
+    assert main(["targets", "show", "yin2017-28nm"]) == 0
+    assert "[provenance]" in capsys.readouterr().out
+
+
+def test_recipes_are_listed_shown_and_copied(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("quickstart", "nmnist_snn_ct", "mnist_snn_dc"))
+    assert main(["recipes", "show", "quickstart"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["recipes", "cp", "quickstart", str(tmp_path)]) == 0
+    assert (tmp_path / "quickstart.yaml").read_text(encoding="utf-8") == shown
+    assert main(["recipes", "cp", "quickstart", str(tmp_path)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main(["recipes", "cp", "quickstart", str(tmp_path / "no" / "x.yaml")]) == 2
+    assert "cannot write" in capsys.readouterr().err

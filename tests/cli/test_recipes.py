@@ -1,0 +1,52 @@
+"""Recipes: found by name or path, and every one of them runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from snnplug.cli.main import main
+from snnplug.cli.recipes import header, packaged_recipes, resolve_configs
+from tests.data.test_mnist import blank, write_archive
+from tests.support.events import write_nmnist
+
+
+def test_names_become_files_and_files_stay(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("seed_everything: 1\n", encoding="utf-8")
+    quickstart = str(packaged_recipes()["quickstart"])
+    args = ["-c", "quickstart", "--config", str(mine), "--config=quickstart", "--x", "quickstart"]
+    assert resolve_configs(args) == [
+        "--config",
+        quickstart,
+        "--config",
+        str(mine),
+        f"--config={quickstart}",
+        "--x",
+        "quickstart",
+    ]
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_header_says_what_to_expect_and_how_long(name: str) -> None:
+    text = "\n".join(header(packaged_recipes()[name]))
+    for word in ("Launch:", "What:", "Expect:", "Takes:"):
+        assert word in text
+    assert f"snnplug fit -c {name}" in text
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_every_recipe_builds_and_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SNNPLUG_DATA", raising=False)
+    root = []
+    if name.startswith("nmnist"):
+        root = ["--data.root", str(write_nmnist(tmp_path, train=200))]
+    elif name.startswith("mnist"):
+        write_archive(tmp_path, blank())
+        root = ["--data.root", str(tmp_path)]
+    assert main(["fit", "-c", name, "--trainer.fast_dev_run", "1", *root]) == 0
+    assert not (tmp_path / "runs").exists()

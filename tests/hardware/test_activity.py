@@ -1,0 +1,65 @@
+"""Counts add up, travel as JSON, and refuse to be mixed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from snnplug.errors import MeasurementError
+from snnplug.hardware.activity import Activity, NeuronLayer, PoolLayer, SynapticLayer
+
+FC = SynapticLayer("fc", "Linear", 8, 4, 32, 32, 10, 20, 80, "binary")
+POOL = PoolLayer("pool", "MaxPool2d", 8, 10, 80)
+LIF = NeuronLayer("lif", "ContinuousIF", 4, 10, 7, True, "none", True)
+ONE = Activity(2, (FC, POOL, LIF), ("bn (BatchNorm2d)",))
+
+
+def test_adds_counters_and_nothing_else() -> None:
+    total = ONE + ONE
+    assert total.samples == 4
+    assert total.layers[0] == replace(FC, presentations=20, events=40, synops=160)
+    assert total.layers[1] == replace(POOL, presentations=20, compares=160)
+    assert total.layers[2] == replace(LIF, presentations=20, spikes=14)
+    assert total.unpriced == ONE.unpriced
+    assert (total.synops, total.spikes_per_synapse) == (ONE.synops, ONE.spikes_per_synapse)
+
+
+def test_per_inference_figures() -> None:
+    assert ONE.synops == 40
+    assert ONE.spikes_per_synapse == 40 / 32
+    assert ONE.firing_rates() == {"lif": 7 / 40}
+    assert FC.dense_synops == 320
+
+
+def test_sum_with_an_analog_input_is_analog() -> None:
+    graded = replace(ONE, layers=(replace(FC, operand="analog"), POOL, LIF))
+    assert (ONE + graded).synaptic[0].operand == "analog"
+    assert (graded + ONE).synaptic[0].operand == "analog"
+
+
+def test_reduce_over_processes_equals_the_sum() -> None:
+    graded = replace(ONE, layers=(replace(FC, operand="analog"), POOL, LIF))
+    both: list[list[int]] = []
+    graded.reduce(lambda counts: both.append(counts) or counts)
+    reduced = ONE.reduce(lambda counts: [a + b for a, b in zip(counts, both[0], strict=True)])
+    assert reduced == ONE + graded
+    assert ONE.reduce(lambda counts: counts) == ONE
+
+
+def test_json_keeps_everything() -> None:
+    assert Activity.from_json(ONE.to_json()) == ONE
+
+
+def test_counts_beyond_64_bits_do_not_overflow() -> None:
+    huge = replace(ONE, layers=(replace(FC, synops=2**63), POOL, LIF))
+    assert Activity.from_json((huge + huge).to_json()).synaptic[0].synops == 2**64
+
+
+def test_other_networks_and_empty_measurements_are_refused() -> None:
+    with pytest.raises(MeasurementError, match="same network"):
+        ONE + Activity(1, (FC,), ())
+    with pytest.raises(MeasurementError, match="different layers"):
+        ONE + replace(ONE, layers=(replace(FC, inputs=9), POOL, LIF))
+    with pytest.raises(MeasurementError, match="0 samples"):
+        _ = replace(ONE, samples=0).synops

@@ -1,0 +1,43 @@
+"""Small recordings made up for tests, in memory and as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from snnplug.data.events import EVENT_DTYPE
+
+
+def random_events(count: int, seed: int = 0, duration_us: int = 300_000) -> npt.NDArray[np.void]:
+    """Return sorted events on a 34x34 sensor."""
+    rng = np.random.default_rng(seed)
+    events = np.empty(count, dtype=EVENT_DTYPE)
+    events["x"], events["y"] = rng.integers(0, 34, (2, count))
+    events["p"] = rng.integers(0, 2, count)
+    events["t"] = np.sort(rng.integers(0, duration_us, count))
+    return events
+
+
+def to_bytes(events: npt.NDArray[np.void]) -> bytes:
+    """Return events in the N-MNIST format."""
+    raw = np.empty((len(events), 5), dtype=np.uint8)
+    raw[:, 0], raw[:, 1] = events["x"], events["y"]
+    raw[:, 2] = events["p"] << 7 | events["t"] >> 16
+    raw[:, 3] = events["t"] >> 8 & 255
+    raw[:, 4] = events["t"] & 255
+    return raw.tobytes()
+
+
+def write_nmnist(root: Path, train: int = 40, test: int = 20) -> Path:
+    """Write a folder in N-MNIST's layout, in which a digit can be told from the column."""
+    for split, count in (("Train", train), ("Test", test)):
+        for k in range(count):
+            digit = k % 10
+            events = random_events(300, seed=k)
+            events["x"] = digit * 3 + events["x"] % 3
+            folder = root / "NMNIST" / split / str(digit)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{k:05d}.bin").write_bytes(to_bytes(events))
+    return root

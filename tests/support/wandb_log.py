@@ -1,0 +1,65 @@
+"""Reading an offline run back from its transaction log.
+
+The layout is LevelDB's log: blocks of 32 KiB counted from the start of the file, in which a record
+of 7 bytes header and its payload never straddles two; wandb puts 7 bytes of its own first.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_BLOCK, _FULL, _LAST = 32 * 1024, 1, 4
+
+
+def records(path: Path) -> Iterator[Any]:
+    """Yield wandb's records."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data = path.read_bytes()
+    assert data[:4] == b":W&B", f"{path} is no wandb transaction log"
+    place, parts = 7, b""
+    while place < len(data):
+        left = _BLOCK - place % _BLOCK
+        if left < 7:
+            place += left
+            continue
+        _, size, kind = struct.unpack("<IHB", data[place : place + 7])
+        place += 7
+        if kind == 0:
+            break
+        parts += data[place : place + size]
+        place += size
+        if kind in (_FULL, _LAST):
+            yield Record.FromString(parts)
+            parts = b""
+
+
+def _items(items: Any) -> dict[str, Any]:
+    return {(i.key or ".".join(i.nested_key)): json.loads(i.value_json) for i in items}
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    """Return one dictionary per logged row."""
+    return [
+        _items(r.history.item) for r in records(path) if r.WhichOneof("record_type") == "history"
+    ]
+
+
+def config(path: Path) -> dict[str, Any]:
+    """Return the run's config."""
+    found: dict[str, Any] = {}
+    for record in records(path):
+        kind = record.WhichOneof("record_type")
+        if kind in ("run", "config"):
+            found.update(_items((record.run.config if kind == "run" else record.config).update))
+    return found
+
+
+def log_of(run_dir: Path) -> Path:
+    """Return the transaction log of the one offline run under a run's folder."""
+    (path,) = run_dir.glob("wandb/offline-run-*/run-*.wandb")
+    return path

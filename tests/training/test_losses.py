@@ -1,0 +1,37 @@
+"""The squared hinge."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from snnplug.errors import ArgumentError
+from snnplug.training.losses import SquaredHinge, squared_hinge
+
+
+def test_value_and_gradient_are_the_formula() -> None:
+    torch.manual_seed(0)
+    cur = torch.randn(4, 3, 5, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([0, 4, 2])
+    loss = squared_hinge(cur, targets)
+    loss.backward()
+    sign = -torch.ones(3, 5, dtype=torch.float64)
+    for sample, target in enumerate(targets.tolist()):
+        sign[sample, target] = 1
+    gap = (1 - sign * cur.detach()).clamp(min=0)
+    assert loss.item() == pytest.approx((gap**2).mean().item())
+    assert cur.grad is not None
+    torch.testing.assert_close(cur.grad, -2 * sign * gap / cur.numel())
+    assert torch.autograd.gradcheck(lambda c: squared_hinge(c, targets), (cur,))
+
+
+def test_is_zero_beyond_the_margin_and_shifts() -> None:
+    cur = torch.tensor([[[3.0, 0.0]]])
+    assert SquaredHinge(shift=1.0)(cur, torch.tensor([0])).item() == 0.0
+    assert SquaredHinge()(cur, torch.tensor([0])).item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (2,)), ((1, 2, 3), (3,)), ((1, 2, 3), (2, 1))])
+def test_refuses_shapes_that_do_not_go_together(shapes: tuple[tuple[int, ...], ...]) -> None:
+    with pytest.raises(ArgumentError, match=r"squared_hinge takes \(T, B, C\) and \(B,\)"):
+        squared_hinge(torch.zeros(shapes[0]), torch.zeros(shapes[1], dtype=torch.int64))
