@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from snnplug.errors import RecipeError, did_you_mean
@@ -12,7 +11,7 @@ from snnplug.errors import RecipeError, did_you_mean
 
 def recipes_folder() -> Path:
     """Return where the recipes lie: inside the package, or beside it in a checkout."""
-    package = Path(str(files("snnplug")))
+    package = Path(__file__).resolve().parents[1]
     inside = package / "recipes"
     return inside if inside.is_dir() else package.parent / "recipes"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from bisect import bisect_right
 from functools import lru_cache
-from importlib.resources import files
 from math import ceil, exp, log
+from pathlib import Path
 from typing import Literal
 
 from snnplug.errors import TargetError
@@ -26,7 +26,7 @@ _CAPACITIES = tuple(2**k for k in range(11))
 @lru_cache(maxsize=8)
 def _table(node_nm: int, column: Column) -> dict[tuple[int, int], float]:
     """Return ``{(kB, width): value}``, with gaps closed by the next larger capacity."""
-    source = files("snnplug.hardware").joinpath("sram_28nm_45nm.csv")
+    source = Path(__file__).with_name("sram_28nm_45nm.csv")
     with source.open(encoding="utf-8") as lines:
         rows = [row for row in csv.DictReader(lines) if float(row["node_nm"]) == node_nm]
     if not rows:

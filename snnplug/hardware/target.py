@@ -9,7 +9,6 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, get_type_hints
 
@@ -78,7 +77,7 @@ def _families() -> dict[str, type[Target]]:
 
 def packaged_targets() -> dict[str, Path]:
     """Return the name and the file of every target that comes with snnplug."""
-    folder = Path(str(files("snnplug.hardware").joinpath("targets")))
+    folder = Path(__file__).resolve().parent / "targets"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
-from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
+import snnplug.hardware.sram
 from snnplug.errors import TargetError
 from snnplug.hardware.sram import sram
 
 
 def test_grid_points_are_the_table() -> None:
-    with files("snnplug.hardware").joinpath("sram_28nm_45nm.csv").open(encoding="utf-8") as lines:
+    table = Path(snnplug.hardware.sram.__file__).with_name("sram_28nm_45nm.csv")
+    with table.open(encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             for column, name in (("read_pj", "read_pJ"), ("leak_uw", "leak_uW")):
                 value = sram(int(float(row["node_nm"])), int(row["kB"]), int(row["width"]), column)
