@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -71,11 +73,16 @@ def _print_run(console: Console, logger: RunLogger) -> None:
     console.print(f"[bold]run              [/] {_short(logger.run_dir)}", soft_wrap=True)
     offline = logger.offline_dir
     if offline is not None:
-        console.print(f"[bold]look at it here  [/] wandb leet {_short(offline)}", soft_wrap=True)
+        wandb, folder = _wandb(), _short(offline)
+        console.print(f"[bold]look at it here  [/] {wandb} leet {folder}", soft_wrap=True)
         console.print(
-            f"[bold]put it on wandb  [/] wandb login && wandb sync {_short(offline)}",
-            soft_wrap=True,
+            f"[bold]put it on wandb  [/] {wandb} login && {wandb} sync {folder}", soft_wrap=True
         )
+
+
+def _wandb() -> str:
+    """Return how to call wandb from here: by its name, or from an environment not activated."""
+    return "wandb" if shutil.which("wandb") else _short(Path(sys.executable).with_name("wandb"))
 
 
 def _short(path: str | Path) -> str:

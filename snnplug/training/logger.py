@@ -61,8 +61,9 @@ class RunLogger(WandbLogger):
         )
         self._wandb_init.pop("anonymous", None)  # Lightning always passes it, wandb warns about it
         self._wandb_init["dir"] = str(self.run_dir.resolve())
-        # Without wandb's charts in letters at the end: they bury the bill.
-        self._wandb_init.setdefault("settings", wandb.Settings(quiet=True))
+        if self._wandb_init.get("settings") is None:
+            # Without wandb's charts in letters at the end: they bury the bill.
+            self._wandb_init["settings"] = wandb.Settings(quiet=True)
         if mode is None and "WANDB_MODE" not in os.environ and not logged_in():
             mode = "offline"
         if mode is not None:

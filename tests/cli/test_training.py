@@ -56,8 +56,8 @@ def test_fit_prints_the_bill_and_writes_one_folder(
     out = capsys.readouterr().out
     assert re.search(r"test accuracy +[\d.]+ %", out)
     assert re.search(r"energy +[\d,.]+ nJ/inference \[[\d,.]+ … [\d,.]+\] on yin2017-28nm", out)
-    assert "wandb leet runs/quickstart/" in out
-    assert "wandb sync runs/quickstart/" in out
+    assert re.search(r"wandb leet runs/quickstart/\S+/wandb/offline-run-\S+", out)
+    assert re.search(r"wandb sync runs/quickstart/\S+/wandb/offline-run-\S+", out)
     run = only_run(folder)
     assert {"checkpoints", "hardware.json", "recipe.yaml", "wandb"} <= {
         p.name for p in run.iterdir()
