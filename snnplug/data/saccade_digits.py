@@ -33,8 +33,8 @@ class SaccadeDigits:
     Example:
         >>> recordings = SaccadeDigits(train=False)
         >>> events, digit = recordings[0]
-        >>> events.dtype.names, digit
-        (('x', 'y', 't', 'p'), 0)
+        >>> events.dtype.names, digit == recordings.targets[0]
+        (('x', 'y', 't', 'p'), True)
 
     Reference:
         E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
