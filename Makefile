@@ -6,8 +6,8 @@ BIN    := $(VENV)/bin
 
 install: $(VENV)/.installed
 
-# Reinstalled when what is installed, or the pinned versions, change.
-$(VENV)/.installed: pyproject.toml constraints.txt
+# Reinstalled when what is installed, the pinned versions or the native sources change.
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard snnplug/kernels/native/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'

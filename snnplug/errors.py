@@ -34,6 +34,10 @@ class MeasurementError(SnnplugError, RuntimeError):
     """A hardware figure was asked for, but nothing that could be priced was measured."""
 
 
+class MissingExtraError(SnnplugError, ModuleNotFoundError):
+    """An optional package is needed and not installed."""
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return the sentence that an error about an unknown name ends with.
 

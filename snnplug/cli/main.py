@@ -21,6 +21,7 @@ commands:
   recipes [ls|show NAME|cp NAME FILE]
                           list the packaged recipes, print one, or copy one to change it
   targets [ls|show NAME]  list the hardware targets, or print one with the source of each number
+  doctor                  what is installed here, and whether the native kernels run
 
 Any field of a recipe can be set after it, for example
   snnplug fit -c quickstart --trainer.max_epochs 3 --hardware.target ./my_chip.toml
@@ -33,7 +34,7 @@ options:
 """
 
 _TRAINING = ("fit", "validate", "test", "predict")
-_COMMANDS = (*_TRAINING, "recipes", "targets")
+_COMMANDS = (*_TRAINING, "recipes", "targets", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,6 +86,10 @@ def _dispatch(args: list[str]) -> int:
         from snnplug.cli.targets import targets_command
 
         return targets_command(rest)
+    if command == "doctor":
+        from snnplug.cli.doctor import doctor_command
+
+        return doctor_command(rest)
     if command in _TRAINING:
         from snnplug.cli.recipes import resolve_configs
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import Tensor
+
+from snnplug.kernels import native
 
 # A float32 sum of fewer zeros and ones than 2**24 is exact.
 _CHUNK = 2**23
@@ -42,20 +45,19 @@ def tally(x: Tensor, keep: int = 0) -> Tally:
         ([1, 2], True)
     """
     values = x.detach()
-    over = tuple(range(values.dim() - keep))
-    total = _total_if_binary(values) if _is_fast(values) else None
-    if total is None:
-        return Tally((values != 0).sum(over), is_binary(values))
-    if keep == 0:
-        return Tally(torch.tensor(total), torch.tensor(True))
-    counts = values.sum(over, dtype=None if values.numel() < _CHUNK else torch.float64)
-    return Tally(counts.to(torch.int64), torch.tensor(True))
+    sites = values.shape[values.dim() - keep :]
+    counts = _counts_if_binary(values, sites) if _is_fast(values) else None
+    if counts is not None:
+        return Tally(counts, torch.tensor(True))
+    events = values != 0
+    binary = torch.tensor(False) if _is_fast(values) else (values == events).all()
+    return Tally(events.sum(tuple(range(values.dim() - keep))), binary)
 
 
 def is_binary(x: Tensor) -> Tensor:
     """Return, as a 0-dimensional bool on its device, whether every value is exactly 0 or 1."""
     if _is_fast(x):
-        return torch.tensor(_total_if_binary(x.detach()) is not None)
+        return torch.tensor(_counts_if_binary(x.detach(), torch.Size()) is not None)
     return (x == (x != 0)).all()
 
 
@@ -64,14 +66,21 @@ def _is_fast(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
 
 
-def _total_if_binary(x: Tensor) -> int | None:
-    """Return the number of ones if every value is 0 or 1, else None; in a few reads of memory.
+def _counts_if_binary(x: Tensor, sites: torch.Size) -> Tensor | None:
+    """Return the ones, summed over all axes but the last, if every value is 0 or 1, else None."""
+    if native.library() is None:
+        return _counts_by_sums(x, sites)
+    seen = native.count_spikes(x.contiguous(), prod(sites))
+    return None if seen is None else seen[1].reshape(sites)
+
+
+def _counts_by_sums(x: Tensor, sites: torch.Size) -> Tensor | None:
+    """Do the same in a few reads of memory, with torch.
 
     All values lie in [0, 1], their sum equals that of their squares, and the sum of their bits is
     that of as many ones. A tensor that passes without being binary would need values within one
     rounding of 0 and of 1 whose last bits cancel exactly.
     """
-    total = 0
     flat = x.reshape(-1)
     # Currents show in the first few values that they are no spikes.
     for start, stop in pairwise((0, *range(_PROBE, flat.numel(), _CHUNK), flat.numel())):
@@ -88,5 +97,6 @@ def _total_if_binary(x: Tensor) -> int | None:
             return None
         if bits.sum(dtype=torch.int32).item() % _WRAP != int(ones) * _ONE % _WRAP:
             return None
-        total += int(ones)
-    return total
+    over = tuple(range(x.dim() - len(sites)))
+    counts = x.sum(over, dtype=None if x.numel() < _CHUNK else torch.float64)
+    return counts.to(torch.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -86,6 +87,17 @@ def test_targets_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> Non
     assert "yin2017-28nm" in capsys.readouterr().out
     assert main(["targets", "show", "yin2017-28nm"]) == 0
     assert "[provenance]" in capsys.readouterr().out
+
+
+def test_doctor_says_whether_the_native_kernels_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["doctor"]) == 0
+    assert re.search(r"native kernels +(avx512|avx2|portable)\n", capsys.readouterr().out)
+    monkeypatch.setenv("SNNPLUG_NATIVE", "0")
+    assert main(["doctor"]) == 0
+    assert "no: switched off by SNNPLUG_NATIVE=0" in capsys.readouterr().out
+    assert main(["doctor", "now"]) == 2
 
 
 def test_recipes_are_listed_shown_and_copied(

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snnplug.hardware.tally import is_binary, tally
+from snnplug.kernels import native
+
+
+@pytest.fixture(params=["native", "torch"], autouse=True)
+def _with_and_without_the_library(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if request.param == "torch":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
+        pytest.fail(f"the native library is not there: {native.available()[1]}")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -40,6 +51,7 @@ def test_one_graded_value_among_many_spikes_is_seen(value: float) -> None:
     assert tally(x).counts == (x != 0).sum()
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.sampled_from([0.0, 1.0, 0.25]), min_size=3, max_size=3), min_size=1))
 def test_agrees_with_python(rows: list[list[float]]) -> None:
     seen = tally(torch.tensor(rows), keep=1)

@@ -1,0 +1,126 @@
+"""The native library: found, loaded, and asked what it is; everything works without it, slower."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from importlib import import_module
+from math import prod
+from pathlib import Path
+
+import torch  # before the library, so that both share one OpenMP runtime
+from torch import Tensor
+
+# Below this many values a fresh array costs less than asking the pool.
+_POOL_FROM = 1 << 18
+_NAMES = ("libsnnplug_kernels.so", "libsnnplug_kernels.dylib", "libsnnplug_kernels.dll")
+
+
+def _find() -> Path | None:
+    """Return the library, from beside this file or from where an editable install put it."""
+    folders = [Path(__file__).parent, *map(Path, import_module("snnplug.kernels").__path__)]
+    found = [folder / name for folder in folders for name in _NAMES]
+    return next((path for path in found if path.is_file()), None)
+
+
+def _load() -> ctypes.CDLL | None:
+    path = None if os.environ.get("SNNPLUG_NATIVE") == "0" else _find()
+    if path is None:
+        return None
+    try:
+        lib = ctypes.CDLL(str(path))
+    except OSError:
+        return None
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    lib.snp_isa.restype = ctypes.c_char_p
+    lib.snp_lif_forward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_lif_backward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_count_spikes.argtypes = [pointer, integer, integer, pointer, ctypes.c_int]
+    lib.snp_count_spikes.restype = integer
+    lib.snp_spike_bits.argtypes = [pointer, *[integer] * 3, pointer, pointer, ctypes.c_int]
+    lib.snp_spike_bits.restype = integer
+    lib.snp_spike_scratch.argtypes = [*[integer] * 3, ctypes.c_int]
+    lib.snp_spike_scratch.restype = integer
+    lib.snp_spike_linear_forward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_spike_linear_backward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_pool_tensor.argtypes = [integer]
+    lib.snp_pool_tensor.restype = pointer
+    lib.snp_pool_limit.argtypes = [integer]
+    lib.snp_pool_kept.restype = integer
+    return lib
+
+
+_LIBRARY = _load()
+
+
+def library() -> ctypes.CDLL | None:
+    """Return the loaded library, or None when it was not built or is switched off."""
+    return _LIBRARY
+
+
+def available() -> tuple[bool, str]:
+    """Return whether the native kernels run here, and on which instruction set or why not."""
+    if os.environ.get("SNNPLUG_NATIVE") == "0":
+        return False, "switched off by SNNPLUG_NATIVE=0"
+    if _find() is None:
+        return False, "not built: no C++ compiler was found at install; install one and reinstall"
+    lib = library()
+    if lib is None:
+        return False, f"{_find()} cannot be loaded; reinstall snnplug"
+    return True, lib.snp_isa().decode()
+
+
+def release_memory() -> None:
+    """Give the memory that the pool keeps for later outputs back to the system."""
+    lib = library()
+    if lib is not None:
+        lib.snp_pool_clear()
+
+
+def limit_memory(num_bytes: int) -> None:
+    """Let the pool keep at most ``num_bytes`` for later outputs (1 GiB unless told)."""
+    lib = library()
+    if lib is not None:
+        lib.snp_pool_limit(num_bytes)
+
+
+def count_spikes(values: Tensor, sites: int) -> tuple[int, Tensor] | None:
+    """Count the ones of a contiguous float32 tensor in one read.
+
+    Args:
+        values: Any shape; the last ``sites`` values of each row are counted apart.
+        sites: How many counters to keep; 1 counts all together.
+
+    Returns:
+        The number of ones and the counters ``(sites,)``, int64; or None when a value is neither 0
+        nor 1, or there is no native library.
+    """
+    lib = library()
+    if lib is None:
+        return None
+    counts = torch.zeros(sites, dtype=torch.int64)
+    where = counts.data_ptr() if sites > 1 else None
+    rows = values.numel() // sites
+    total = lib.snp_count_spikes(values.data_ptr(), rows, sites, where, torch.get_num_threads())
+    if total < 0:
+        return None
+    return total, counts if sites > 1 else torch.tensor([total])
+
+
+_new_capsule = ctypes.pythonapi.PyCapsule_New
+_new_capsule.restype = ctypes.py_object
+_new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+
+
+def empty(shape: tuple[int, ...]) -> Tensor:
+    """Return a float32 tensor with any content, from the pool if it is large.
+
+    A fresh large array costs a page fault every 4 KiB; memory used before does not.
+    """
+    count = prod(shape)
+    lib = library() if count >= _POOL_FROM else None
+    managed = lib.snp_pool_tensor(count) if lib is not None else None
+    if not managed:
+        return torch.empty(shape)
+    flat: Tensor = torch.utils.dlpack.from_dlpack(_new_capsule(managed, b"dltensor", None))
+    return flat.view(shape)

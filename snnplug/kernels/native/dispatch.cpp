@@ -1,0 +1,114 @@
+// The C interface, and the choice of instruction set when the library is loaded.
+
+#include "kernels.h"
+
+#ifdef _WIN32
+#define SNP_EXPORT extern "C" __declspec(dllexport)
+#else
+#define SNP_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+namespace snp {
+
+#define SNP_DECLARE(isa)                                                                  \
+  namespace isa {                                                                         \
+  void lif_forward(const LifForward&, int);                                               \
+  void lif_backward(const LifBackward&, int);                                             \
+  int64_t count_spikes(const float*, int64_t, int64_t, int64_t*, int);                    \
+  int64_t spike_bits(const float*, int64_t, int64_t, int64_t, uint64_t*, int32_t*, int);  \
+  int64_t spike_scratch(int64_t, int64_t, int64_t, int);                                  \
+  void spike_linear_forward(const SpikeLinear&, int);                                     \
+  void spike_linear_backward(const SpikeLinear&, int);                                    \
+  }
+#define SNP_TABLE(isa)                                                                    \
+  Table{isa::lif_forward,   isa::lif_backward,         isa::count_spikes,        isa::spike_bits, \
+        isa::spike_scratch, isa::spike_linear_forward, isa::spike_linear_backward}
+
+SNP_DECLARE(portable)
+#ifdef SNP_HAS_avx2
+SNP_DECLARE(avx2)
+#endif
+#ifdef SNP_HAS_avx512
+SNP_DECLARE(avx512)
+#endif
+
+namespace {
+
+struct Choice {
+  Table table;
+  const char* name;
+};
+
+Choice choose() {
+#ifdef SNP_HAS_avx512
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+    return {SNP_TABLE(avx512), "avx512"};
+#endif
+#ifdef SNP_HAS_avx2
+  if (__builtin_cpu_supports("avx2")) return {SNP_TABLE(avx2), "avx2"};
+#endif
+  return {SNP_TABLE(portable), "portable"};
+}
+
+Choice& chosen() {
+  static Choice choice = choose();
+  return choice;
+}
+
+}  // namespace
+}  // namespace snp
+
+SNP_EXPORT const char* snp_isa() { return snp::chosen().name; }
+
+// For tests: runs on the named instruction set from here on; returns 0 if it is not there.
+SNP_EXPORT int snp_use_isa(int which) {
+  using namespace snp;
+  switch (which) {
+    case 0: chosen() = {SNP_TABLE(portable), "portable"}; return 1;
+#ifdef SNP_HAS_avx2
+    case 1:
+      if (!__builtin_cpu_supports("avx2")) return 0;
+      chosen() = {SNP_TABLE(avx2), "avx2"};
+      return 1;
+#endif
+#ifdef SNP_HAS_avx512
+    case 2:
+      if (!__builtin_cpu_supports("avx512f")) return 0;
+      chosen() = {SNP_TABLE(avx512), "avx512"};
+      return 1;
+#endif
+    default: return 0;
+  }
+}
+
+SNP_EXPORT void snp_lif_forward(const snp::LifForward* args, int threads) {
+  snp::chosen().table.lif_forward(*args, threads);
+}
+
+SNP_EXPORT void snp_lif_backward(const snp::LifBackward* args, int threads) {
+  snp::chosen().table.lif_backward(*args, threads);
+}
+
+SNP_EXPORT int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites,
+                                    int64_t* counts, int threads) {
+  return snp::chosen().table.count_spikes(values, rows, sites, counts, threads);
+}
+
+SNP_EXPORT int64_t snp_spike_bits(const float* x, int64_t rows, int64_t features, int64_t most,
+                                  uint64_t* bits, int32_t* graded, int threads) {
+  return snp::chosen().table.spike_bits(x, rows, features, most, bits, graded, threads);
+}
+
+SNP_EXPORT int64_t snp_spike_scratch(int64_t rows, int64_t features, int64_t nonzeros,
+                                     int threads) {
+  return snp::chosen().table.spike_scratch(rows, features, nonzeros, threads);
+}
+
+SNP_EXPORT void snp_spike_linear_forward(const snp::SpikeLinear* args, int threads) {
+  snp::chosen().table.spike_linear_forward(*args, threads);
+}
+
+SNP_EXPORT void snp_spike_linear_backward(const snp::SpikeLinear* args, int threads) {
+  snp::chosen().table.spike_linear_backward(*args, threads);
+}

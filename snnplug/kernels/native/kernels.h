@@ -1,0 +1,87 @@
+// What the kernels take, and the table of one instruction set.
+#pragma once
+
+#include <cstdint>
+
+namespace snp {
+
+// Surrogate derivatives; the numbers are those of snnplug/kernels/lif.py.
+enum Surrogate : int32_t {
+  kHardFire = 0,
+  kStraightThrough = 1,
+  kAtan = 2,
+  kFastSigmoid = 3,
+  kSparseFastSigmoid = 4,
+  kTriangular = 5,
+};
+
+enum Reset : int32_t { kSubtract = 0, kZero = 1, kNone = 2 };
+
+// A layer of leaky neurons over a sequence. Arrays are (steps, width) with width = batch * features,
+// parameters have one value per feature and are read at index % features.
+struct Lif {
+  int64_t steps, width, features;
+  int32_t reset, surrogate;
+  int32_t attached;   // the gradient flows through the reset
+  int32_t inclusive;  // fires at the threshold
+  int32_t immediate;  // a spike resets the membrane in its own step, not in the next
+  float graded;       // height of a spike
+  float p0, p1;       // parameters of the surrogate
+  const float* cur;
+  const float* mem0;  // (width), membrane before the first step
+  const float* beta;
+  const float* threshold;
+};
+
+struct LifForward {
+  Lif lif;
+  float* spk;  // (steps, width)
+  float* mem;  // (width), membrane after the last step
+};
+
+struct LifBackward {
+  Lif lif;
+  const float* grad_spk;  // (steps, width)
+  const float* grad_mem;  // (width)
+  float* grad_cur;        // (steps, width)
+  float* grad_mem0;       // (width)
+  float* grad_beta;       // (width)
+  float* grad_threshold;  // (width)
+  float* grad_graded;     // (width)
+};
+
+// A product with a mostly zero matrix x (rows, features), known by its bits (rows, features / 64
+// rounded up): bit j % 64 of word j / 64 is set where x is not zero.
+struct SpikeLinear {
+  int64_t rows, features, columns;
+  int64_t nonzeros;
+  const uint64_t* bits;
+  const float* x;       // or null: every value that is not zero is 1
+  const float* weight;  // (columns, features), forward only
+  const float* bias;    // (columns), or null
+  const float* grad;    // (rows, columns), of the output; backward only
+  float* output;        // (rows, columns); backward: (columns, features)
+  void* scratch;        // as many bytes as spike_scratch returns
+};
+
+struct Table {
+  void (*lif_forward)(const LifForward&, int threads);
+  void (*lif_backward)(const LifBackward&, int threads);
+  // Returns the number of ones if every value is 0 or 1, else -1; adds to counts (sites) if given.
+  int64_t (*count_spikes)(const float* values, int64_t rows, int64_t sites, int64_t* counts,
+                          int threads);
+  // Returns how many values are not zero, or -1 (and bits without meaning) if more than `most`, or
+  // if a few rows have more than their share of it; sets graded if one of them is not 1.
+  // Without bits looks at those few rows only, and returns 0 or -1.
+  int64_t (*spike_bits)(const float* x, int64_t rows, int64_t features, int64_t most,
+                        uint64_t* bits, int32_t* graded, int threads);
+  int64_t (*spike_scratch)(int64_t rows, int64_t features, int64_t nonzeros, int threads);
+  void (*spike_linear_forward)(const SpikeLinear&, int threads);
+  void (*spike_linear_backward)(const SpikeLinear&, int threads);
+};
+
+}  // namespace snp
+
+// `snp::avx2::table()` and its like.
+#define SNP_CAT_(a, b) a##b
+#define SNP_CAT(a, b) SNP_CAT_(a, b)
