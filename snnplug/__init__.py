@@ -17,21 +17,49 @@ if TYPE_CHECKING:
     from snnplug.hardware.report import EnergyReport as EnergyReport
     from snnplug.hardware.target import load_target as load_target
     from snnplug.layers.sequential import SpikingSequential as SpikingSequential
+    from snnplug.layers.spike_linear import SpikeLinear as SpikeLinear
     from snnplug.neurons.base import reset as reset
     from snnplug.neurons.continuous_if import ContinuousIF as ContinuousIF
     from snnplug.neurons.discontinuous_if import DiscontinuousIF as DiscontinuousIF
+    from snnplug.neurons.leaky import Leaky as Leaky
+    from snnplug.neurons.rleaky import RLeaky as RLeaky
+    from snnplug.neurons.rsynaptic import RSynaptic as RSynaptic
+    from snnplug.neurons.synaptic import Synaptic as Synaptic
+    from snnplug.surrogate import Atan as Atan
+    from snnplug.surrogate import FastSigmoid as FastSigmoid
+    from snnplug.surrogate import Gaussian as Gaussian
     from snnplug.surrogate import HardFire as HardFire
+    from snnplug.surrogate import MultiGaussian as MultiGaussian
+    from snnplug.surrogate import Rectangular as Rectangular
+    from snnplug.surrogate import Sigmoid as Sigmoid
+    from snnplug.surrogate import SparseFastSigmoid as SparseFastSigmoid
+    from snnplug.surrogate import StraightThrough as StraightThrough
+    from snnplug.surrogate import Triangular as Triangular
     from snnplug.training.classifier import SpikingClassifier as SpikingClassifier
 
 _HOME = {
     "Activity": "hardware.activity",
+    "Atan": "surrogate",
     "ContinuousIF": "neurons.continuous_if",
     "DiscontinuousIF": "neurons.discontinuous_if",
     "EnergyReport": "hardware.report",
+    "FastSigmoid": "surrogate",
+    "Gaussian": "surrogate",
     "HardFire": "surrogate",
     "HardwareTarget": "callbacks.hardware_target",
+    "Leaky": "neurons.leaky",
+    "MultiGaussian": "surrogate",
+    "RLeaky": "neurons.rleaky",
+    "RSynaptic": "neurons.rsynaptic",
+    "Rectangular": "surrogate",
+    "Sigmoid": "surrogate",
+    "SparseFastSigmoid": "surrogate",
+    "SpikeLinear": "layers.spike_linear",
     "SpikingClassifier": "training.classifier",
     "SpikingSequential": "layers.sequential",
+    "StraightThrough": "surrogate",
+    "Synaptic": "neurons.synaptic",
+    "Triangular": "surrogate",
     "load_target": "hardware.target",
     "measure": "hardware.counting",
     "reset": "neurons.base",

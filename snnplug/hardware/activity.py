@@ -19,7 +19,7 @@ class SynapticLayer:
 
     Attributes:
         name: Its name in the network.
-        kind: Class of the module, such as ``"Conv2d"``.
+        kind: ``"Linear"`` or ``"Conv2d"``; a subclass counts as what it is a kind of.
         inputs: Input sites per time step.
         outputs: Output sites per time step.
         weights: Stored weights.

@@ -220,8 +220,7 @@ def is_spiking(module: nn.Module) -> bool:
 
 def _has_known_dynamics(module: nn.Module) -> bool:
     """Whether the module keeps at most one membrane, with at most one leak."""
-    names = {cls.__name__ for cls in type(module).__mro__}
-    return "SequenceNeuron" in names or type(module).__name__ == "Leaky"
+    return bool(getattr(module, "one_membrane", type(module).__name__ == "Leaky"))
 
 
 def leak_of(module: nn.Module) -> Leak:
@@ -257,7 +256,7 @@ def _settle(counter: _Counter) -> Layer:
     fan_out = _site_fan_out(module, counter.shape)
     return SynapticLayer(
         name=counter.name,
-        kind=kind,
+        kind="Linear" if isinstance(module, nn.Linear) else "Conv2d",
         inputs=prod(counter.shape),
         outputs=counter.outputs,
         weights=module.weight.numel(),

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from snnplug.layers.sequential import SpikingSequential
+from snnplug.layers.spike_linear import SpikeLinear
 from snnplug.networks.base import NeuronName, SpikingNetwork, make_neuron
 
 
@@ -67,7 +68,7 @@ class ConvSNN(SpikingNetwork):
         with torch.no_grad():
             width = SpikingSequential(*layers)(torch.zeros(1, 1, *in_shape)).shape[-1]
         for size in hidden:
-            layers += [nn.Linear(width, size), make_neuron(neuron), nn.Dropout(dropout_hidden)]
+            layers += [SpikeLinear(width, size), make_neuron(neuron), nn.Dropout(dropout_hidden)]
             width = size
-        layers.append(nn.Linear(width, num_classes))
+        layers.append(SpikeLinear(width, num_classes))
         super().__init__(layers, neuron)

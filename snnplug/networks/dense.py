@@ -8,15 +8,16 @@ from math import prod
 
 from torch import nn
 
+from snnplug.layers.spike_linear import SpikeLinear
 from snnplug.networks.base import NeuronName, SpikingNetwork, make_neuron
 
 
 class DenseSNN(SpikingNetwork):
     r"""Input → hidden layers of spiking neurons → one output neuron per class.
 
-    Each hidden layer is ``Linear → neuron → Dropout``. The readout is a linear layer whose current
-    drives the output neurons; both are returned, because the rule of Yin et al. trains on the
-    current and decides by the spikes.
+    Each hidden layer is ``SpikeLinear → neuron → Dropout``. The readout is a linear layer whose
+    current drives the output neurons; both are returned, because the rule of Yin et al. trains on
+    the current and decides by the spikes.
 
     Args:
         in_shape: Shape of one frame, such as ``(2, 34, 34)``.
@@ -56,6 +57,10 @@ class DenseSNN(SpikingNetwork):
         widths = [prod(in_shape), *hidden]
         layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(dropout_input)]
         for fan_in, fan_out in pairwise(widths):
-            layers += [nn.Linear(fan_in, fan_out), make_neuron(neuron), nn.Dropout(dropout_hidden)]
-        layers.append(nn.Linear(widths[-1], num_classes))
+            layers += [
+                SpikeLinear(fan_in, fan_out),
+                make_neuron(neuron),
+                nn.Dropout(dropout_hidden),
+            ]
+        layers.append(SpikeLinear(widths[-1], num_classes))
         super().__init__(layers, neuron)

@@ -14,6 +14,7 @@ from snnplug.errors import ArgumentError
 from snnplug.surrogate import HardFire
 
 State = tuple[Tensor, ...]
+SpikeFunction = Callable[[Tensor], Tensor]
 
 
 class SequenceNeuron(snn.SpikingNeuron):  # type: ignore[misc]  # snnTorch ships no types
@@ -30,27 +31,34 @@ class SequenceNeuron(snn.SpikingNeuron):  # type: ignore[misc]  # snnTorch ships
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("mem",)
+    #: The values that ``reset_mechanism`` may take.
+    reset_mechanisms: ClassVar[tuple[str, ...]] = ("subtract", "none")
     #: Whether a membrane has to be kept between time steps; the hardware model asks.
     stateful: ClassVar[bool] = True
+    #: Whether one membrane with at most one leak is all that the neuron keeps; it asks that too.
+    one_membrane: ClassVar[bool] = True
 
     def __init__(
         self,
         threshold: float | Tensor = 1.0,
-        spike_grad: Callable[[Tensor], Tensor] | None = None,
+        spike_grad: SpikeFunction | None = None,
         init_hidden: bool = False,
         output: bool = False,
         learn_threshold: bool = False,
         reset_mechanism: str = "subtract",
+        graded_spikes_factor: float | Tensor = 1.0,
+        learn_graded_spikes_factor: bool = False,
     ) -> None:
-        self._check(reset_mechanism)
         try:
             super().__init__(
-                threshold=torch.as_tensor(threshold, dtype=torch.get_default_dtype()).clone(),
+                threshold=_own(threshold),
                 spike_grad=HardFire() if spike_grad is None else spike_grad,
                 init_hidden=init_hidden,
                 output=output,
                 learn_threshold=learn_threshold,
                 reset_mechanism=reset_mechanism,
+                graded_spikes_factor=_own(graded_spikes_factor),
+                learn_graded_spikes_factor=learn_graded_spikes_factor,
             )
         finally:
             # snnTorch keeps every neuron ever built in this list, which leaks whole networks;
@@ -61,12 +69,25 @@ class SequenceNeuron(snn.SpikingNeuron):  # type: ignore[misc]  # snnTorch ships
         for name in self.state_names:
             self.register_buffer(name, torch.zeros(0), persistent=False)
 
-    @classmethod
-    def _check(cls, reset_mechanism: str) -> None:
-        if reset_mechanism not in ("subtract", "none"):
+    def _reset_cases(self, reset_mechanism: str) -> None:
+        """Refuse an unknown reset; snnTorch calls this when one is set, here or later."""
+        if reset_mechanism not in self.reset_mechanisms:
             raise ArgumentError(
-                f"reset_mechanism is {reset_mechanism!r}; {cls.__name__} takes 'subtract' or 'none'"
+                f"reset_mechanism is {reset_mechanism!r}; {type(self).__name__} takes "
+                f"{' or '.join(map(repr, self.reset_mechanisms))}"
             )
+
+    def _keep(self, name: str, value: float | Tensor, learn: bool) -> None:
+        """Keep a copy of ``value`` under ``name``: a parameter if it is learned, else a buffer."""
+        if learn:
+            self.register_parameter(name, nn.Parameter(_own(value)))
+        else:
+            self.register_buffer(name, _own(value))
+
+    def _spike(self, shifted: Tensor) -> Tensor:
+        """Return the spikes of ``mem - threshold``; snnTorch's functions give float32 only."""
+        spk: Tensor = self.spike_grad(shifted)
+        return spk.to(shifted.dtype)
 
     @abstractmethod
     def step(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
@@ -80,64 +101,102 @@ class SequenceNeuron(snn.SpikingNeuron):  # type: ignore[misc]  # snnTorch ships
             spikes.append(spk)
         return torch.stack(spikes), state
 
-    def run(self, cur: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def run(
+        self, cur: Tensor, state: State | None = None, detach_every: int | None = None
+    ) -> tuple[Tensor, State]:
         """Advance through a whole sequence; the module keeps no state.
 
         Args:
             cur: Input current, ``(T, B, *)``.
             state: What an earlier call returned, or None for the resting state.
+            detach_every: Truncate backpropagation through time: before every so many steps the
+                state is cut from the graph. None keeps the whole graph.
 
         Returns:
             Spikes ``(T, B, *)`` and the state after the last step, a tuple in the order of
             ``state_names``.
 
         Raises:
-            ArgumentError: ``cur`` has no time axis, or no step on it.
+            ArgumentError: ``cur`` has no time axis, or no step on it; ``detach_every`` is below 1.
         """
         if cur.dim() < 2 or cur.shape[0] == 0:
             raise ArgumentError(
                 f"a sequence of shape {tuple(cur.shape)} has no time step; run takes "
                 "(T, B, *), T >= 1"
             )
+        if detach_every is not None and detach_every < 1:
+            raise ArgumentError(f"detach_every is {detach_every}; it takes 1 step or more, or None")
         # Through __call__, so that forward hooks (counting, probes) see sequences as well.
-        result: tuple[Tensor, State] = self(cur, *(state or ()), sequence=True)
+        result: tuple[Tensor, State] = self(
+            cur, *(state or ()), sequence=True, detach_every=detach_every
+        )
         return result
 
-    def forward(self, cur: Tensor, *state: Tensor | None, sequence: bool = False) -> Any:
+    def forward(
+        self,
+        cur: Tensor,
+        *state: Tensor | None,
+        sequence: bool = False,
+        detach_every: int | None = None,
+        **named: Tensor | None,
+    ) -> Any:
         """Take one step, or with ``sequence=True`` what :meth:`run` takes.
 
         Args:
             cur: Input current, ``(B, *)``.
-            *state: The state tensors, unless ``init_hidden=True``.
+            *state: The state tensors, unless ``init_hidden=True``; those left out are at rest.
             sequence: ``cur`` is ``(T, B, *)``; the result is ``(spikes, state)``.
+            detach_every: As in :meth:`run`.
+            **named: State tensors by their name, as in ``neuron(cur, mem=mem)``.
 
         Returns:
             ``(spk, *state)``, or ``spk`` alone for a neuron with hidden state and
-            ``output=False``: snnTorch's arity.
+            ``output=False``: snnTorch's arity. A spike that is part of the state comes once.
 
         Raises:
+            ArgumentError: A state tensor is given that the neuron does not have.
             TypeError: Explicit state is given to a neuron that keeps its own.
         """
+        given = self._in_order(state, named)
         if sequence:
-            return self.sequence(cur, self._resting(cur[0], state))
-        if not self.init_hidden:
-            spk, after = self.step(cur, self._resting(cur, state))
-            return (spk, *after)
-        if any(s is not None for s in state):
-            raise TypeError("a neuron with init_hidden=True takes no state argument")
-        hidden = tuple(getattr(self, name) for name in self.state_names)
-        spk, after = self.step(cur, self._resting(cur, hidden))
-        for name, value in zip(self.state_names, after, strict=True):
-            setattr(self, name, value)
-        return (spk, *after) if self.output else spk
+            return self._pieces(cur, self._resting(cur[0], given), detach_every)
+        if self.init_hidden:
+            if any(s is not None for s in given):
+                raise TypeError("a neuron with init_hidden=True takes no state argument")
+            given = tuple(getattr(self, name) for name in self.state_names)
+        spk, after = self.step(cur, self._resting(cur, given))
+        if self.init_hidden:
+            for name, value in zip(self.state_names, after, strict=True):
+                setattr(self, name, value)
+            if not self.output:
+                return spk
+        return after if self.state_names[0] == "spk" else (spk, *after)
 
-    def _resting(self, cur: Tensor, state: tuple[Tensor | None, ...]) -> State:
-        """Return ``state`` with zeros wherever it is missing or of another shape or dtype."""
-        given = state or (None,) * len(self.state_names)
-        if len(given) != len(self.state_names):
+    def _pieces(self, cur: Tensor, state: State, detach_every: int | None) -> tuple[Tensor, State]:
+        """Run a sequence, cutting the state from the graph between pieces of it."""
+        if detach_every is None:
+            return self.sequence(cur, state)
+        spikes = []
+        for start in range(0, cur.shape[0], detach_every):
+            state = tuple(s.detach() for s in state) if start else state
+            spk, state = self.sequence(cur[start : start + detach_every], state)
+            spikes.append(spk)
+        return torch.cat(spikes), state
+
+    def _in_order(
+        self, given: tuple[Tensor | None, ...], named: dict[str, Tensor | None]
+    ) -> tuple[Tensor | None, ...]:
+        """Return the state tensors in the order of ``state_names``, None where one is missing."""
+        names = self.state_names
+        if len(given) > len(names) or not named.keys() <= set(names[len(given) :]):
             raise ArgumentError(
-                f"{len(given)} state tensors given; {type(self).__name__} has {self.state_names}"
+                f"{len(given)} state tensors given, and by name {sorted(named)}; "
+                f"{type(self).__name__} takes {names}"
             )
+        return (*given, *(named.get(name) for name in names[len(given) :]))
+
+    def _resting(self, cur: Tensor, given: tuple[Tensor | None, ...]) -> State:
+        """Return ``given`` with zeros wherever it is missing or of another shape or dtype."""
         return tuple(
             torch.zeros_like(cur)
             if s is None or s.shape != cur.shape or s.dtype != cur.dtype
@@ -165,14 +224,30 @@ class SequenceNeuron(snn.SpikingNeuron):  # type: ignore[misc]  # snnTorch ships
             content["_buffers"][name] = content["_buffers"][name].detach().new_zeros(0)
         return content
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Load, and reset from now on as the neuron did that was saved."""
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        saved = state_dict.get(f"{prefix}reset_mechanism_val")
+        if saved is not None:
+            mechanism = list(self.reset_dict)[int(saved)]
+            self._reset_cases(mechanism)
+            self._reset_mechanism = mechanism
+
     def extra_repr(self) -> str:
         """Show what a reader of a printed network asks for."""
-        threshold = (
-            f"{self.threshold.item():g}"
-            if self.threshold.numel() == 1
-            else tuple(self.threshold.shape)
-        )
-        return f"threshold={threshold}, spike_grad={self.spike_grad}"
+        return f"threshold={shown(self.threshold)}, spike_grad={self.spike_grad}"
+
+
+def _own(value: float | Tensor) -> Tensor:
+    """Return a copy in the default dtype: snnTorch keeps the caller's tensor, integers included."""
+    return torch.as_tensor(value, dtype=torch.get_default_dtype()).detach().clone()
+
+
+def shown(value: Tensor) -> str:
+    """Return a scalar as its number, and anything larger as its shape."""
+    return f"{value.item():g}" if value.numel() == 1 else str(tuple(value.shape))
 
 
 def reset(network: nn.Module) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from snnplug.errors import ArgumentError
-from snnplug.neurons.base import SequenceNeuron, State
+from snnplug.kernels.lif import Dynamics, lif
+from snnplug.neurons.base import SequenceNeuron, SpikeFunction, State
 
 
 class ContinuousIF(SequenceNeuron):
@@ -65,7 +64,7 @@ class ContinuousIF(SequenceNeuron):
         self,
         threshold: float | Tensor = 1.0,
         beta: float = 1.0,
-        spike_grad: Callable[[Tensor], Tensor] | None = None,
+        spike_grad: SpikeFunction | None = None,
         detach_reset: bool = False,
         init_hidden: bool = False,
         output: bool = False,
@@ -85,39 +84,17 @@ class ContinuousIF(SequenceNeuron):
         self.beta = float(beta)
         self.detach_reset = detach_reset
 
-    def _fire(self, mem: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the spike, and what the next step subtracts for it."""
-        spk = self.spike_grad(mem - threshold)
-        return spk, (spk.detach() if self.detach_reset else spk) * threshold
-
-    def _integrate(self, cur: Tensor, mem: Tensor, subtract: Tensor | None) -> Tensor:
-        # snnTorch's order of operations, so that the spikes are the same to the last bit.
-        kept = mem if self.beta == 1.0 else self.beta * mem
-        return kept + cur if subtract is None else kept + cur - subtract
-
     def step(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
-        """Integrate, subtract for the spike that the incoming membrane stands for, and fire."""
-        (mem,) = state
-        threshold = self.threshold.to(cur.dtype)
-        subtract = None
-        if self._reset_mechanism == "subtract":
-            _, subtract = self._fire(mem, threshold)
-        mem = self._integrate(cur, mem, subtract)
-        return self.spike_grad(mem - threshold), (mem,)
+        """Take a sequence of one step."""
+        spk, state = self.sequence(cur.unsqueeze(0), state)
+        return spk[0], state
 
     def sequence(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
-        """Integrate over all steps; each spike is computed once and serves the next reset."""
-        (mem,) = state
-        threshold = self.threshold.to(cur.dtype)
-        resets = self._reset_mechanism == "subtract"
-        subtract = self._fire(mem, threshold)[1] if resets else None
-        spikes = []
-        for now in cur.unbind(0):
-            mem = self._integrate(now, mem, subtract)
-            spk, after = self._fire(mem, threshold)
-            subtract = after if resets else None
-            spikes.append(spk)
-        return torch.stack(spikes), (mem,)
+        """Take all steps in one operator."""
+        one = torch.ones((), dtype=cur.dtype, device=cur.device)
+        dynamics = Dynamics(self._reset_mechanism, self.spike_grad, self.detach_reset)
+        spk, mem = lif(cur, state[0], self.beta * one, self.threshold, one, dynamics)
+        return spk, (mem,)
 
     def extra_repr(self) -> str:
         """Add the arguments of this neuron."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor
 
-from snnplug.neurons.base import SequenceNeuron, State
+from snnplug.neurons.base import SequenceNeuron, SpikeFunction, State
 
 
 class DiscontinuousIF(SequenceNeuron):
@@ -49,7 +48,7 @@ class DiscontinuousIF(SequenceNeuron):
     def __init__(
         self,
         threshold: float | Tensor = 1.0,
-        spike_grad: Callable[[Tensor], Tensor] | None = None,
+        spike_grad: SpikeFunction | None = None,
         init_hidden: bool = False,
         output: bool = False,
         learn_threshold: bool = False,
@@ -65,7 +64,7 @@ class DiscontinuousIF(SequenceNeuron):
 
     def step(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
         """Compare the current with the threshold."""
-        return self.spike_grad(cur - self.threshold.to(cur.dtype)), (cur,)
+        return self._spike(cur - self.threshold.to(cur.dtype)), (cur,)
 
     def sequence(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
         """Compare all steps at once: nothing passes from one to the next."""
