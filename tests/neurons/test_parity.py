@@ -62,25 +62,35 @@ def parameters(kind: Kind, form: str, factor: float) -> dict[str, Any]:
 
 
 def compare(kind: Kind, ours: Any, theirs: Any, cur: Tensor, tolerance: float) -> None:
-    """One drive, step by step and as a run: equal bits, and the gradients of all that is learned."""
+    """One drive, by steps and as a run: equal bits, and gradients of everything that is learned."""
     learned = {name: p for name, p in ours.named_parameters() if p.requires_grad}
     counterpart = dict(theirs.named_parameters(remove_duplicate=False))
     x, y = cur.clone().requires_grad_(), cur.clone().requires_grad_()
-    loop, expected = stepped(ours, x, kind), stepped(theirs, y, kind)
+    found, expected = stepped(ours, x, kind), stepped(theirs, y, kind)
+    assert_equal(found, expected)
     assert 0.02 < (expected[0] != 0).float().mean() < 0.98
+    grads = gradients(found, [x, *learned.values()])
+    wanted = gradients(expected, [y, *(counterpart[name] for name in learned)])
+    for name, a, b in zip(["input", *learned], grads, wanted, strict=True):
+        # A delayed reset to zero wipes out what a neuron's own last spike brings: V does nothing.
+        idle = name == "V" and kind is RLEAKY_ONE and ours.reset_mechanism == "zero"
+        assert bool(b.any()) is not (idle and ours.reset_delay), name
+        assert_near(a, b, tolerance)
     spk, state = ours.run(x)
-    ends = [series[-1] for series in expected[-len(state) :]]
-    for found, wanted in ((loop, expected), ([spk, *state], [expected[0], *ends])):
-        for a, b in zip(found, wanted, strict=True):
-            assert a.dtype == b.dtype
-            assert torch.equal(a, b)
-        grads = gradients(found, [x, *learned.values()])
-        targets = gradients(wanted, [y, *(counterpart[name] for name in learned)])
-        for name, a, b in zip(["input", *learned], grads, targets, strict=True):
-            # A delayed reset to zero wipes out what a neuron's own last spike brings to it.
-            idle = name == "V" and kind is RLEAKY_ONE and ours.reset_mechanism == "zero"
-            assert bool(b.any()) is not (idle and ours.reset_delay), name
-            assert_near(a, b, tolerance)
+    assert_equal([spk, *state], [expected[0], *(s[-1] for s in expected[-len(state) :])])
+    # In the spikes alone the terms of a parameter's gradient cancel: float32 is too short for it.
+    exact = list(learned) if cur.dtype == torch.float64 else []
+    grads = gradients([spk], [x, *(learned[name] for name in exact)])
+    wanted = gradients(expected[:1], [y, *(counterpart[name] for name in exact)])
+    for a, b in zip(grads, wanted, strict=True):
+        assert_near(a, b, tolerance)
+
+
+def assert_equal(found: list[Tensor], expected: list[Tensor]) -> None:
+    """The same bits and dtypes."""
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize(("kind", "reset", "delay", "spike", "form", "graded"), MATRIX)
