@@ -33,13 +33,19 @@ class Surrogate(ABC):
     ``torch.autograd.Function``, and keeps the input's dtype. The input must be finite.
 
     Attributes:
-        kind: Name of the equation, for a kernel that has its own copy of it. A class that writes
-            another ``derivative`` names its own; a kernel does not know "custom".
+        kind: Name of the equation, for a kernel that has its own copy of it. It is "custom", which
+            no kernel knows, for a class with a ``derivative`` or ``step`` of its own and no name.
         inclusive: Whether a spike is fired at ``x >= 0`` instead of ``x > 0``.
     """
 
     kind: ClassVar[str] = "custom"
     inclusive: bool = False
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Drop an inherited ``kind`` that no longer names the equation."""
+        super().__init_subclass__(**kwargs)
+        if "kind" not in vars(cls) and vars(cls).keys() & {"derivative", "step", "__call__"}:
+            cls.kind = "custom"
 
     def __post_init__(self) -> None:
         """Refuse a parameter that is not positive and finite."""

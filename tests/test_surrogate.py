@@ -386,6 +386,22 @@ def test_a_surrogate_of_ones_own_needs_nothing_but_a_derivative() -> None:
         Cosine(0)
 
 
+def test_a_changed_equation_does_not_keep_the_name_that_kernels_know() -> None:
+    class Renamed(Atan):
+        pass
+
+    class Doubled(Atan):
+        def derivative(self, x: Tensor) -> Tensor:
+            return 2 * super().derivative(x)
+
+    class Late(Atan):
+        def step(self, x: Tensor) -> Tensor:
+            return (x > 1).to(x.dtype)
+
+    assert (Renamed().kind, Doubled().kind, Late().kind) == ("atan", "custom", "custom")
+    assert gradient(Doubled(), torch.zeros(1)).item() == 2
+
+
 @each_class
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_refuses_a_parameter_that_is_not_positive_and_finite(
