@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
 
 from snnplug.errors import TargetError
-from snnplug.hardware.target import load_target, packaged_targets, parse_target
+from snnplug.hardware.target import load_target, packaged_targets, parse_target, tomllib
 
 CONTENT = tomllib.loads(packaged_targets()["yin2017-28nm"].read_text(encoding="utf-8"))
 
