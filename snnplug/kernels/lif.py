@@ -7,8 +7,8 @@ r"""Leaky integrate-and-fire over a sequence: the operator of the first-order ne
 
 with :math:`r[t] = \mathbb{1}[u[t-1] > \theta]` and spikes :math:`a\, \mathbb{1}[u[t] > \theta]`.
 
-Two implementations give the same numbers: the reference, in torch, and the native kernel. Only the
-current is kept for the backward pass; both compute the membranes again.
+Two implementations give the same numbers: the reference, in torch with autograd's backward, and the
+native kernel, which keeps only the current for its backward pass and computes the membranes again.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def write_archive(root: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def write_originals(root: Path, arrays: dict[str, np.ndarray]) -> None:
-    (root / "mnist").mkdir()
+    (root / "mnist").mkdir(parents=True)
     for key, (name, _) in mnist._FILES.items():
         header = bytes([0, 0, 8, arrays[key].ndim]) + b"".join(
             size.to_bytes(4, "big") for size in arrays[key].shape
@@ -67,10 +67,35 @@ def test_missing_names_the_folder_and_the_remedy(tmp_path: Path) -> None:
     assert "download: true" in str(raised.value)
 
 
-def test_a_failed_download_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises((DataNotFoundError, AssertionError)):  # the tests' network is shut
+@pytest.mark.parametrize("error", [OSError("no route"), ValueError("MD5 hash does not match")])
+def test_a_failed_download_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def fail(url: str, **arguments: object) -> None:
+        asked.append({"url": url, **arguments})
+        raise error
+
+    monkeypatch.setattr("pooch.retrieve", fail)
+    with pytest.raises(DataNotFoundError) as raised:
         load_mnist(tmp_path, download=True)
-    assert not list(tmp_path.glob("mnist/*.gz"))
+    assert str(error) in str(raised.value)
+    assert str(tmp_path / "mnist") in str(raised.value)
+    assert asked[0]["known_hash"] == "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873"
+    assert str(asked[0]["url"]).endswith("train-images-idx3-ubyte.gz")
+
+
+def test_downloaded_originals_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_originals(tmp_path / "server", blank())
+
+    def serve(url: str, fname: str, path: Path, **arguments: object) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / fname).write_bytes((tmp_path / "server" / "mnist" / fname).read_bytes())
+
+    monkeypatch.setattr("pooch.retrieve", serve)
+    arrays = load_mnist(tmp_path / "here", download=True)
+    assert all(np.array_equal(arrays[key], value) for key, value in blank().items())
 
 
 def test_damaged_copies_are_refused(tmp_path: Path) -> None:

@@ -81,7 +81,3 @@ struct Table {
 };
 
 }  // namespace snp
-
-// `snp::avx2::table()` and its like.
-#define SNP_CAT_(a, b) a##b
-#define SNP_CAT(a, b) SNP_CAT_(a, b)
