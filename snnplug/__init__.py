@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from snnplug.hardware.report import EnergyReport as EnergyReport
     from snnplug.hardware.target import load_target as load_target
     from snnplug.layers.sequential import SpikingSequential as SpikingSequential
+    from snnplug.layers.spike_conv2d import SpikeConv2d as SpikeConv2d
     from snnplug.layers.spike_linear import SpikeLinear as SpikeLinear
     from snnplug.neurons.base import reset as reset
     from snnplug.neurons.continuous_if import ContinuousIF as ContinuousIF
@@ -54,6 +55,7 @@ _HOME = {
     "Rectangular": "surrogate",
     "Sigmoid": "surrogate",
     "SparseFastSigmoid": "surrogate",
+    "SpikeConv2d": "layers.spike_conv2d",
     "SpikeLinear": "layers.spike_linear",
     "SpikingClassifier": "training.classifier",
     "SpikingSequential": "layers.sequential",

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from snnplug.layers.sequential import SpikingSequential
+from snnplug.layers.spike_conv2d import SpikeConv2d
 from snnplug.layers.spike_linear import SpikeLinear
 from snnplug.networks.base import NeuronName, SpikingNetwork, make_neuron
 
@@ -62,8 +63,8 @@ class ConvSNN(SpikingNetwork):
         layers: list[nn.Module] = [nn.Dropout(dropout_input)]
         planes = [in_shape[0], *channels]
         for before, after in pairwise(planes):
-            layers += [nn.Conv2d(before, after, kernel_size), nn.MaxPool2d(2), make_neuron(neuron)]
-            layers.append(nn.Dropout(dropout_hidden))
+            layers += [SpikeConv2d(before, after, kernel_size), nn.MaxPool2d(2)]
+            layers += [make_neuron(neuron), nn.Dropout(dropout_hidden)]
         layers.append(nn.Flatten())
         with torch.no_grad():
             width = SpikingSequential(*layers)(torch.zeros(1, 1, *in_shape)).shape[-1]

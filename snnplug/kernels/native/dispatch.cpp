@@ -19,10 +19,14 @@ namespace snp {
   int64_t spike_scratch(int64_t, int64_t, int64_t, int);                                  \
   void spike_linear_forward(const SpikeLinear&, int);                                     \
   void spike_linear_backward(const SpikeLinear&, int);                                    \
+  int64_t spike_conv_scratch(const SpikeConv&, int);                                      \
+  void spike_conv_forward(const SpikeConv&, int);                                         \
+  void spike_conv_backward(const SpikeConv&, int);                                        \
   }
 #define SNP_TABLE(isa)                                                                    \
   Table{isa::lif_forward,   isa::lif_backward,         isa::count_spikes,        isa::spike_bits, \
-        isa::spike_scratch, isa::spike_linear_forward, isa::spike_linear_backward}
+        isa::spike_scratch, isa::spike_linear_forward, isa::spike_linear_backward,        \
+        isa::spike_conv_scratch, isa::spike_conv_forward, isa::spike_conv_backward}
 
 SNP_DECLARE(portable)
 #ifdef SNP_HAS_avx2
@@ -111,4 +115,16 @@ SNP_EXPORT void snp_spike_linear_forward(const snp::SpikeLinear* args, int threa
 
 SNP_EXPORT void snp_spike_linear_backward(const snp::SpikeLinear* args, int threads) {
   snp::chosen().table.spike_linear_backward(*args, threads);
+}
+
+SNP_EXPORT int64_t snp_spike_conv_scratch(const snp::SpikeConv* args, int threads) {
+  return snp::chosen().table.spike_conv_scratch(*args, threads);
+}
+
+SNP_EXPORT void snp_spike_conv_forward(const snp::SpikeConv* args, int threads) {
+  snp::chosen().table.spike_conv_forward(*args, threads);
+}
+
+SNP_EXPORT void snp_spike_conv_backward(const snp::SpikeConv* args, int threads) {
+  snp::chosen().table.spike_conv_backward(*args, threads);
 }

@@ -64,6 +64,20 @@ struct SpikeLinear {
   void* scratch;        // as many bytes as spike_scratch returns
 };
 
+// A 2-d convolution of mostly zero images, known by their bits as in SpikeLinear: one row per image.
+struct SpikeConv {
+  int64_t batch, groups;
+  int64_t in_channels, out_channels;  // per group
+  int64_t in_size[2], out_size[2], kernel[2], stride[2], padding[2], dilation[2];
+  const uint64_t* bits;
+  const float* x;       // or null: every value that is not zero is 1
+  const float* weight;  // (groups * out_channels, in_channels, *kernel), forward only
+  const float* bias;    // (groups * out_channels), or null
+  const float* grad;    // of the output; backward only
+  float* output;        // (batch, groups * out_channels, *out_size); backward: as the weight
+  void* scratch;        // as many bytes as spike_conv_scratch returns
+};
+
 struct Table {
   void (*lif_forward)(const LifForward&, int threads);
   void (*lif_backward)(const LifBackward&, int threads);
@@ -78,6 +92,9 @@ struct Table {
   int64_t (*spike_scratch)(int64_t rows, int64_t features, int64_t nonzeros, int threads);
   void (*spike_linear_forward)(const SpikeLinear&, int threads);
   void (*spike_linear_backward)(const SpikeLinear&, int threads);
+  int64_t (*spike_conv_scratch)(const SpikeConv&, int threads);
+  void (*spike_conv_forward)(const SpikeConv&, int threads);
+  void (*spike_conv_backward)(const SpikeConv&, int threads);
 };
 
 }  // namespace snp

@@ -6,15 +6,11 @@
 #include <atomic>
 #include <vector>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #if defined(__SSE2__)
 #include <immintrin.h>
-#elif defined(_MSC_VER)
-#include <intrin.h>
 #endif
 
+#include "common.h"
 #include "kernels.h"
 
 namespace snp {
@@ -24,7 +20,6 @@ namespace {
 constexpr int64_t kTile = 64;     // columns that one pass adds up, in registers
 constexpr int64_t kPanel = 4096;  // most sources packed at a time: 1 MiB, whole blocks
 constexpr int64_t kGroup = 128;   // targets whose sums are kept while the sources pass
-constexpr int64_t kWord = 64;
 constexpr int64_t kSampled = 61;  // no divisor of usual batch sizes
 
 // Below these a second thread saves less than waiting for it may cost on a busy machine.
@@ -38,28 +33,13 @@ constexpr int64_t kBlock = 128;  // 32 KiB
 constexpr int64_t kLargeBlock = 256;
 constexpr double kWorthwhile = 10;
 
-inline int thread_number() {
-#ifdef _OPENMP
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
-}
-
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 #if defined(_MSC_VER) && !defined(__clang__)
-inline int lowest(uint64_t word) {
-  unsigned long at;
-  return _BitScanForward64(&at, word) ? static_cast<int>(at) : 64;
-}
 inline int ones(uint64_t word) {
   int count = 0;
   for (; word; word &= word - 1) ++count;
   return count;
 }
 #else
-inline int lowest(uint64_t word) { return __builtin_ctzll(word); }
 inline int ones(uint64_t word) { return __builtin_popcountll(word); }
 #endif
 
@@ -127,25 +107,6 @@ inline void transpose_bits(uint64_t* words) {
   }
 }
 
-// dst[c][r] = src[r][c], or adds to it.
-template <bool add>
-inline void transpose(const float* src, int64_t src_stride, int64_t rows, int64_t cols, float* dst,
-                      int64_t dst_stride) {
-  constexpr int64_t kStep = 16;
-  for (int64_t c0 = 0; c0 < cols; c0 += kStep) {
-    const int64_t c1 = std::min(c0 + kStep, cols);
-    for (int64_t r0 = 0; r0 < rows; r0 += kStep) {
-      const int64_t r1 = std::min(r0 + kStep, rows);
-      for (int64_t c = c0; c < c1; ++c) {
-        for (int64_t r = r0; r < r1; ++r) {
-          float& out = dst[c * dst_stride + r];
-          out = add ? out + src[r * src_stride + c] : src[r * src_stride + c];
-        }
-      }
-    }
-  }
-}
-
 #if defined(__GNUC__)
 #if defined(__AVX512F__)
 #define SNP_LANES 16
@@ -202,17 +163,6 @@ inline void add_block(const Lists& lists, int64_t block, int64_t first, int64_t 
     for (int v = 0; v < kVectors; ++v) sum[v] += total[v];
   }
 }
-
-// Cuts the scratch memory into arrays on cache lines.
-struct Arena {
-  char* at;
-  template <class T>
-  T* take(int64_t count) {
-    T* start = reinterpret_cast<T*>(at);
-    at += ceil_div(count * static_cast<int64_t>(sizeof(T)), 64) * 64;
-    return start;
-  }
-};
 
 int64_t block_size(const SpikeLinear& args) {
   const double density = static_cast<double>(args.nonzeros) / (args.rows * args.features);
