@@ -57,7 +57,7 @@ def _library() -> Iterator[None]:
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the kernel for every size and density."""
     monkeypatch.setattr(module, "_LEAST_WORK", 0)
-    monkeypatch.setattr(module, "_most_nonzeros", lambda numel, channels: numel)
+    monkeypatch.setattr(module, "_most_nonzeros", lambda x, weight, groups: x.numel())
 
 
 @pytest.fixture
@@ -202,6 +202,14 @@ def test_density_decides(density: float, graded: bool, expected: bool, calls: li
     assert_close(tensors(LARGE, density, graded), LARGE)
     assert (FORWARD in calls) is expected
     assert (BACKWARD in calls) is expected
+
+
+def test_a_kernel_of_one_pixel_needs_fewer_spikes(calls: list[str]) -> None:
+    case = Case((100, 64, 16, 16), (64, 64, 1, 1))
+    assert_close(tensors(case, 0.1), case)
+    assert FORWARD not in calls
+    assert_close(tensors(case, 0.04), case)
+    assert FORWARD in calls
 
 
 def test_dense_after_all(calls: list[str]) -> None:
