@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from snnplug.hardware.counting import measure as measure
     from snnplug.hardware.report import EnergyReport as EnergyReport
     from snnplug.hardware.target import load_target as load_target
+    from snnplug.layers.convert import convert as convert
     from snnplug.layers.sequential import SpikingSequential as SpikingSequential
     from snnplug.layers.spike_linear import SpikeLinear as SpikeLinear
     from snnplug.neurons.base import reset as reset
@@ -60,6 +61,7 @@ _HOME = {
     "StraightThrough": "surrogate",
     "Synaptic": "neurons.synaptic",
     "Triangular": "surrogate",
+    "convert": "layers.convert",
     "load_target": "hardware.target",
     "measure": "hardware.counting",
     "reset": "neurons.base",
