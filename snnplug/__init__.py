@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from snnplug.neurons.continuous_if import ContinuousIF as ContinuousIF
     from snnplug.neurons.discontinuous_if import DiscontinuousIF as DiscontinuousIF
     from snnplug.neurons.leaky import Leaky as Leaky
+    from snnplug.neurons.learnable_lif import LearnableLIF as LearnableLIF
     from snnplug.neurons.rleaky import RLeaky as RLeaky
     from snnplug.neurons.rsynaptic import RSynaptic as RSynaptic
     from snnplug.neurons.synaptic import Synaptic as Synaptic
@@ -49,6 +50,7 @@ _HOME = {
     "HardFire": "surrogate",
     "HardwareTarget": "callbacks.hardware_target",
     "Leaky": "neurons.leaky",
+    "LearnableLIF": "neurons.learnable_lif",
     "MultiGaussian": "surrogate",
     "RLeaky": "neurons.rleaky",
     "RSynaptic": "neurons.rsynaptic",
