@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -80,10 +81,8 @@ class Stepper:
             ArgumentError: The frame does not fit the first layer; or a layer that torch runs is in
                 training mode.
         """
-        for tensor, version in self._watched:
-            if tensor._version != version:
-                self.refresh()
-                break
+        if [*map(_version, self._watched)] != self._versions:
+            self.refresh()
         plan = self._plan
         if (
             plan is None
@@ -96,7 +95,10 @@ class Stepper:
         ):
             return self._step_general(torch.as_tensor(frame))
         plan.step(plan.address, frame.data_ptr())
-        return self._finish(plan.output)
+        out = plan.output
+        if self._rest:
+            return self._finish(out)
+        return out.clone() if self.copy else out
 
     def events(self, addresses: Tensor | np.ndarray[Any, Any] | Sequence[int]) -> Tensor:
         """Take one step whose input is 1 at ``addresses`` and 0 elsewhere.
@@ -128,7 +130,7 @@ class Stepper:
                 "give frames"
             )
         index = index.to("cpu", torch.int64).contiguous()
-        if any(tensor._version != version for tensor, version in self._watched):
+        if [*map(_version, self._watched)] != self._versions:
             self.refresh()
         if self._plan is None:
             wrong = ((index < 0) | (index >= self._features)).nonzero()
@@ -197,7 +199,7 @@ class Stepper:
         first = self._pieces[0] if self._pieces else None
         self._plan = first.plan if isinstance(first, NativePiece) else None
         self._watched = [
-            (tensor, tensor._version)
+            tensor
             for piece in self._pieces
             for layer in piece.layers
             for name, tensor in (*layer.named_parameters(), *layer.named_buffers())
@@ -206,6 +208,7 @@ class Stepper:
             and name != "reset_mechanism_val"
             and not tensor.is_inference()
         ]
+        self._versions = [*map(_version, self._watched)]
         self._flattens = bool(layers) and is_flatten(layers[0])
         entry = next((layer for layer in layers if not is_flatten(layer)), None)
         self._entry = entry
@@ -268,6 +271,7 @@ class Stepper:
         self.load_state(content["state"])
 
 
+_version = attrgetter("_version")  # counts the changes in place
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
