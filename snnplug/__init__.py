@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from snnplug.layers.convert import convert as convert
     from snnplug.layers.sequential import SpikingSequential as SpikingSequential
     from snnplug.layers.spike_linear import SpikeLinear as SpikeLinear
+    from snnplug.layers.stepper import Stepper as Stepper
     from snnplug.neurons.base import reset as reset
     from snnplug.neurons.continuous_if import ContinuousIF as ContinuousIF
     from snnplug.neurons.discontinuous_if import DiscontinuousIF as DiscontinuousIF
@@ -60,6 +61,7 @@ _HOME = {
     "SpikeLinear": "layers.spike_linear",
     "SpikingClassifier": "training.classifier",
     "SpikingSequential": "layers.sequential",
+    "Stepper": "layers.stepper",
     "StraightThrough": "surrogate",
     "Synaptic": "neurons.synaptic",
     "Triangular": "surrogate",

@@ -19,10 +19,11 @@ namespace snp {
   int64_t spike_scratch(int64_t, int64_t, int64_t, int);                                  \
   void spike_linear_forward(const SpikeLinear&, int);                                     \
   void spike_linear_backward(const SpikeLinear&, int);                                    \
+  int64_t step(const StepPlan&, const float*, const int64_t*, int64_t);                   \
   }
 #define SNP_TABLE(isa)                                                                    \
   Table{isa::lif_forward,   isa::lif_backward,         isa::count_spikes,        isa::spike_bits, \
-        isa::spike_scratch, isa::spike_linear_forward, isa::spike_linear_backward}
+        isa::spike_scratch, isa::spike_linear_forward, isa::spike_linear_backward, isa::step}
 
 SNP_DECLARE(portable)
 #ifdef SNP_HAS_avx2
@@ -111,4 +112,13 @@ SNP_EXPORT void snp_spike_linear_forward(const snp::SpikeLinear* args, int threa
 
 SNP_EXPORT void snp_spike_linear_backward(const snp::SpikeLinear* args, int threads) {
   snp::chosen().table.spike_linear_backward(*args, threads);
+}
+
+SNP_EXPORT void snp_step(const snp::StepPlan* plan, const float* input) {
+  snp::chosen().table.step(*plan, input, nullptr, 0);
+}
+
+SNP_EXPORT int64_t snp_step_events(const snp::StepPlan* plan, const int64_t* events,
+                                   int64_t count) {
+  return snp::chosen().table.step(*plan, nullptr, events, count);
 }
