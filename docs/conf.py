@@ -185,6 +185,11 @@ def _write_generated(app: Sphinx, config: object) -> None:
         "bill-yin2017-28nm.md": _bill("yin2017-28nm"),
         "command-line.txt": HELP,
         "recipes.md": _recipes(),
+        "constants-per-event.md": "".join(
+            f"### {name}\n\n{load_target(name).statement}\n\n{_constants(name)}\n"
+            for name in packaged_targets()
+            if load_target(name).family == "per_event"
+        ),
         **{f"constants-{name}.md": _constants(name) for name in packaged_targets()},
     }
     _GENERATED.mkdir(exist_ok=True)

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from snnplug.hardware.counting import measure as measure
     from snnplug.hardware.report import EnergyReport as EnergyReport
     from snnplug.hardware.target import load_target as load_target
+    from snnplug.layers.convert import convert as convert
     from snnplug.layers.sequential import SpikingSequential as SpikingSequential
     from snnplug.layers.spike_conv2d import SpikeConv2d as SpikeConv2d
     from snnplug.layers.spike_linear import SpikeLinear as SpikeLinear
+    from snnplug.layers.stepper import Stepper as Stepper
     from snnplug.neurons.base import reset as reset
     from snnplug.neurons.continuous_if import ContinuousIF as ContinuousIF
     from snnplug.neurons.discontinuous_if import DiscontinuousIF as DiscontinuousIF
     from snnplug.neurons.leaky import Leaky as Leaky
+    from snnplug.neurons.learnable_lif import LearnableLIF as LearnableLIF
     from snnplug.neurons.rleaky import RLeaky as RLeaky
     from snnplug.neurons.rsynaptic import RSynaptic as RSynaptic
     from snnplug.neurons.synaptic import Synaptic as Synaptic
@@ -49,6 +52,7 @@ _HOME = {
     "HardFire": "surrogate",
     "HardwareTarget": "callbacks.hardware_target",
     "Leaky": "neurons.leaky",
+    "LearnableLIF": "neurons.learnable_lif",
     "MultiGaussian": "surrogate",
     "RLeaky": "neurons.rleaky",
     "RSynaptic": "neurons.rsynaptic",
@@ -59,9 +63,11 @@ _HOME = {
     "SpikeLinear": "layers.spike_linear",
     "SpikingClassifier": "training.classifier",
     "SpikingSequential": "layers.sequential",
+    "Stepper": "layers.stepper",
     "StraightThrough": "surrogate",
     "Synaptic": "neurons.synaptic",
     "Triangular": "surrogate",
+    "convert": "layers.convert",
     "load_target": "hardware.target",
     "measure": "hardware.counting",
     "reset": "neurons.base",

@@ -131,7 +131,7 @@ class NumStepsSweep(pl.Callback):
                 f"{100 * accuracy:.2f} %",
                 f"{energy:,.1f}",
                 f"{low:,.1f} … {high:,.1f}",
-                f"{latency:,.1f}",
+                "-" if latency is None else f"{latency:,.1f}",
             )
         target = self._target(trainer).target
         console = Console(highlight=False)

@@ -47,9 +47,10 @@ def _print_report(console: Console, report: EnergyReport) -> None:
         f"[bold]dense            [/] {report.dense_nj:,.1f} nJ on the same datapath: "
         f"sparsity saves {report.sparsity_gain:.1f}x"
     )
-    console.print(
-        f"[bold]latency, area    [/] {report.latency_us:,.1f} µs, {report.area_mm2:.2f} mm²"
-    )
+    if report.latency_us is not None:
+        console.print(f"[bold]latency          [/] {report.latency_us:,.1f} µs")
+    if report.area_mm2 is not None:
+        console.print(f"[bold]area             [/] {report.area_mm2:.2f} mm²")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("layer", "kind"):
         table.add_column(name)
@@ -61,7 +62,7 @@ def _print_report(console: Console, report: EnergyReport) -> None:
             layer.kind,
             f"{layer.synops:,.0f}",
             f"{layer.energy_nj:,.2f}",
-            f"{layer.latency_us:,.2f}",
+            "-" if layer.latency_us is None else f"{layer.latency_us:,.2f}",
         )
     console.print(table)
     console.print(f"[dim]{report.statement}[/]")

@@ -16,14 +16,14 @@ class LayerCost:
         name: Its name in the network.
         kind: Class of the module.
         parts_nj: Energy by part, in nJ, control overhead and leakage included.
-        latency_us: Time that the layer takes, in µs.
+        latency_us: Time that the layer takes, in µs; None if the target has no figure.
         synops: Synaptic operations.
     """
 
     name: str
     kind: str
     parts_nj: Mapping[str, float]
-    latency_us: float
+    latency_us: float | None
     synops: float
 
     @property
@@ -43,8 +43,9 @@ class EnergyReport:
         energy_nj: Energy, in nJ.
         energy_nj_low: Lower end of the calibration band.
         energy_nj_high: Upper end of the calibration band.
-        latency_us: Time from the first input spike to the decision, in µs.
-        area_mm2: Silicon area, in mm².
+        latency_us: Time from the first input spike to the decision, in µs; None if the target
+            has no figure.
+        area_mm2: Silicon area, in mm²; None if the target has no figure.
         dense_nj: The same datapath without skipping zeros, in nJ.
         synops: Synaptic operations.
         spikes_per_synapse: Synaptic operations per synapse.
@@ -59,8 +60,8 @@ class EnergyReport:
     energy_nj: float
     energy_nj_low: float
     energy_nj_high: float
-    latency_us: float
-    area_mm2: float
+    latency_us: float | None
+    area_mm2: float | None
     dense_nj: float
     synops: float
     spikes_per_synapse: float
@@ -79,8 +80,8 @@ class EnergyReport:
 
     @property
     def sparsity_gain(self) -> float:
-        """How many times less than the dense machine."""
-        return self.dense_nj / self.energy_nj
+        """How many times less than the dense machine; 0 when nothing was priced."""
+        return self.dense_nj / self.energy_nj if self.energy_nj else 0.0
 
     @property
     def pj_per_synop(self) -> float:
@@ -89,12 +90,12 @@ class EnergyReport:
 
     def scalars(self) -> dict[str, float]:
         """Return the figures to log each epoch, by the last part of their key."""
+        optional = {"latency_us": self.latency_us, "area_mm2": self.area_mm2}
         return {
             "energy_nj": self.energy_nj,
             "energy_nj_low": self.energy_nj_low,
             "energy_nj_high": self.energy_nj_high,
-            "latency_us": self.latency_us,
-            "area_mm2": self.area_mm2,
+            **{key: value for key, value in optional.items() if value is not None},
             "dense_nj": self.dense_nj,
             "sparsity_gain": self.sparsity_gain,
             "pj_per_synop": self.pj_per_synop,
@@ -142,15 +143,17 @@ class EnergyReport:
         """Return the bill as a table for a terminal."""
         lines = [
             f"{self.target}: {self.energy_nj:,.1f} nJ/inference "
-            f"[{self.energy_nj_low:,.1f} … {self.energy_nj_high:,.1f}], "
-            f"{self.latency_us:,.1f} µs, {self.area_mm2:.2f} mm²",
+            f"[{self.energy_nj_low:,.1f} … {self.energy_nj_high:,.1f}]"
+            + (f", {self.latency_us:,.1f} µs" if self.latency_us is not None else "")
+            + (f", {self.area_mm2:.2f} mm²" if self.area_mm2 is not None else ""),
             f"dense on the same datapath {self.dense_nj:,.1f} nJ: sparsity saves "
             f"{self.sparsity_gain:.1f}x",
             f"{'layer':<16}{'kind':<18}{'synops':>12}{'nJ':>12}{'µs':>10}",
         ]
         lines += [
             f"{layer.name:<16}{layer.kind:<18}{layer.synops:>12,.0f}"
-            f"{layer.energy_nj:>12,.2f}{layer.latency_us:>10,.2f}"
+            f"{layer.energy_nj:>12,.2f}"
+            + (f"{layer.latency_us:>10,.2f}" if layer.latency_us is not None else f"{'-':>10}")
             for layer in self.layers
         ]
         lines.append("  ".join(f"{part} {value:,.2f}" for part, value in self.parts_nj.items()))

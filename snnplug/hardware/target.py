@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, get_type_hints
 
@@ -70,9 +69,10 @@ class Target(ABC):
 
 
 def _families() -> dict[str, type[Target]]:
+    from snnplug.hardware.per_event import PerEvent
     from snnplug.hardware.sparse_digital import SparseDigital
 
-    return {SparseDigital.family: SparseDigital}
+    return {PerEvent.family: PerEvent, SparseDigital.family: SparseDigital}
 
 
 def packaged_targets() -> dict[str, Path]:
@@ -107,7 +107,7 @@ def load_target(target: str | Path | Target) -> Target:
         )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise TargetError(f"{path} is not valid TOML: {error}") from error
     return parse_target(content, origin=str(path))
 
@@ -145,10 +145,12 @@ def _parse(kind: type[_T], table: Mapping[str, Any], origin: str, prefix: str) -
     for key in table:
         if key not in wanted:
             raise TargetError(f"{origin}: unknown key {prefix}{key}. {did_you_mean(key, wanted)}")
-    missing = [prefix + name for name in wanted if name not in table]
+    required = [f.name for f in fields(kind) if f.default is MISSING]  # type: ignore[arg-type]
+    missing = [prefix + name for name in required if name not in table]
     if missing:
         raise TargetError(f"{origin}: missing {', '.join(missing)}")
-    values = {name: _value(hints[name], table[name], origin, prefix + name) for name in wanted}
+    given = [name for name in wanted if name in table]
+    values = {name: _value(hints[name], table[name], origin, prefix + name) for name in given}
     try:
         return kind(**values)
     except TargetError as error:
@@ -160,9 +162,16 @@ def _value(hint: Any, value: Any, origin: str, key: str) -> Any:
         if not isinstance(value, Mapping):
             raise TargetError(f"{origin}: {key} is {value!r}; it has to be a table [{key}]")
         return _parse(hint, value, origin, key + ".")
+    if hint == float | None:  # a figure that may be left out; TOML cannot say None
+        hint = float
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not (math.isfinite(value) and value >= 0):
-            raise TargetError(f"{origin}: {key} is {value}; it has to be finite and not negative")
+        # Bounds far beyond any hardware keep products and quotients finite; NaN fails them too.
+        if not (value == 0 or 1e-12 <= value <= 1e12):
+            small = isinstance(value, float) or abs(value) <= 1e300  # others have no format
+            raise TargetError(
+                f"{origin}: {key} is {f'{value:.3g}' if small else 'too large'}; it has to be "
+                "finite and not negative: 0, or 1e-12 … 1e12"
+            )
         return float(value)
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= 2**31:

@@ -47,6 +47,10 @@ def _load() -> ctypes.CDLL | None:
     lib.snp_spike_conv_scratch.restype = integer
     lib.snp_spike_conv_forward.argtypes = [pointer, ctypes.c_int]
     lib.snp_spike_conv_backward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_step.argtypes = [pointer, pointer]
+    lib.snp_step.restype = None
+    lib.snp_step_events.argtypes = [pointer, pointer, integer]
+    lib.snp_step_events.restype = integer
     lib.snp_pool_tensor.argtypes = [integer]
     lib.snp_pool_tensor.restype = pointer
     lib.snp_pool_limit.argtypes = [integer]

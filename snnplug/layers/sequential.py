@@ -69,6 +69,7 @@ def _step_through(neuron: Any, cur: Tensor) -> Tensor:
         out = neuron(now, *explicit)
         spk, *after = out if isinstance(out, tuple) else (out,)
         if not neuron.init_hidden:
-            explicit = tuple(after)
+            # A neuron whose spikes are part of its state returns them once.
+            explicit = tuple(after) if len(after) == len(explicit) else tuple(out)
         spikes.append(spk)
     return torch.stack(spikes)

@@ -67,3 +67,7 @@ class SpikingNetwork(nn.Module):
         cur = self.layers(frames)
         spk, _ = self.readout.run(cur)
         return spk, cur
+
+    def chain(self) -> SpikingSequential:
+        """Return the same layers as one chain, from frames to the output neurons' spikes."""
+        return SpikingSequential(*self.layers, self.readout)

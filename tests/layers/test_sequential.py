@@ -22,7 +22,9 @@ MAKERS: list[Callable[[], nn.Module]] = [
     lambda: snn.Leaky(beta=0.9, init_hidden=True),
     lambda: snn.Leaky(beta=0.9, init_hidden=True, output=True),
     lambda: snn.Synaptic(alpha=0.8, beta=0.9),
-    lambda: snn.RLeaky(beta=0.9, all_to_all=False),
+    lambda: snn.RLeaky(beta=0.9, V=0.5, all_to_all=False),
+    lambda: snn.RLeaky(beta=0.9, linear_features=5),
+    lambda: snn.RSynaptic(alpha=0.8, beta=0.9, V=0.5, all_to_all=False),
 ]
 
 
@@ -40,7 +42,8 @@ def test_equals_the_loop_over_time(make: Callable[[], nn.Module]) -> None:
         cur = nn.Sequential(*net[:5])(frame)
         stepped = neuron(cur, *state)
         spk, *after = stepped if isinstance(stepped, tuple) else (stepped,)
-        state = [] if neuron.init_hidden else after
+        recurrent = isinstance(neuron, snn.RLeaky | snn.RSynaptic)
+        state = [] if neuron.init_hidden else [spk, *after] if recurrent else after
         torch.testing.assert_close(out[t], spk)
 
 

@@ -12,6 +12,7 @@ from snnplug.neurons.base import SequenceNeuron
 from snnplug.neurons.continuous_if import ContinuousIF
 from snnplug.neurons.discontinuous_if import DiscontinuousIF
 from snnplug.neurons.leaky import Leaky
+from snnplug.neurons.learnable_lif import LearnableLIF
 from snnplug.neurons.rleaky import RLeaky
 from snnplug.neurons.rsynaptic import RSynaptic
 from snnplug.neurons.synaptic import Synaptic
@@ -29,6 +30,8 @@ STATEFUL: list[Maker] = [
     partial(RLeaky, beta=0.9, linear_features=3),
     partial(RSynaptic, alpha=0.7, beta=0.9, V=0.3, all_to_all=False, detach_reset=False),
     partial(RSynaptic, alpha=0.7, beta=0.9, linear_features=3, reset_delay=False),
+    partial(LearnableLIF, beta=0.9, threshold=0.75),
+    partial(LearnableLIF, beta=0.9, threshold=0.7, reset_delay=True),
 ]
 NEURONS = STATELESS + STATEFUL
 

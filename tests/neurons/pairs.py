@@ -55,6 +55,10 @@ class Kind:
         decays = {"alpha": 0.7, "beta": 0.9}
         given = {name: decays[name] for name in self.decays()} | dict(self.arguments) | arguments
         theirs = self.theirs(**given).to(dtype)
+        if isinstance(getattr(theirs, "recurrent", None), nn.Linear | nn.Conv2d):
+            # In multiples of 1/64 spikes x weights have one sum, whatever its order.
+            for p in theirs.recurrent.parameters():
+                p.data.copy_((p.data * 64).round() / 64)
         ours = self.ours(**given).to(dtype)
         ours.load_state_dict(theirs.state_dict())
         return ours, theirs
@@ -81,10 +85,14 @@ def names(kind: Kind) -> str:
     return kind.name
 
 
-def drive(kind: Kind, seed: int, steps: int = 12, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A random input that makes every kind spike now and then."""
+def drive(
+    kind: Kind, seed: int, steps: int = 12, dtype: torch.dtype = torch.float32, samples: int = 3
+) -> Tensor:
+    """A random input that makes every kind spike now and then; each sample is a drive."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(steps, 3, *kind.features, generator=generator, dtype=dtype) * 0.6 + 0.25
+    return (
+        torch.randn(steps, samples, *kind.features, generator=generator, dtype=dtype) * 0.6 + 0.25
+    )
 
 
 def stepped(neuron: Any, cur: Tensor, kind: Kind) -> list[Tensor]:

@@ -103,8 +103,7 @@ def test_spikes_states_and_gradients_are_snntorchs(
     arguments = parameters(kind, form, 0.5 if graded else 1.0)
     arguments |= {"reset_mechanism": reset, "reset_delay": delay}
     ours, theirs = kind.pair(spike_grad=SURROGATES[spike], **arguments)
-    for seed in range(3):
-        compare(kind, ours, theirs, drive(kind, seed), 1e-6)
+    compare(kind, ours, theirs, drive(kind, 0, samples=50), 1e-6)
 
 
 @pytest.mark.parametrize(("kind", "reset", "delay", "spike", "form", "graded"), MATRIX)
@@ -115,7 +114,25 @@ def test_gradients_are_snntorchs_to_the_last_digits_in_float64(
     arguments = parameters(kind, form, 0.7 if graded else 1.0)
     arguments |= {"reset_mechanism": reset, "reset_delay": delay}
     ours, theirs = kind.pair(torch.float64, spike_grad=DOUBLE[spike], **arguments)
-    compare(kind, ours, theirs, drive(kind, 7, dtype=torch.float64), 1e-12)
+    compare(kind, ours, theirs, drive(kind, 7, dtype=torch.float64, samples=50), 1e-12)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("kind", FLAT, ids=names)
+def test_what_is_not_finite_propagates_as_in_snntorch(kind: Kind, reset: str, bad: float) -> None:
+    torch.manual_seed(0)
+    ours, theirs = kind.pair(reset_mechanism=reset)
+    cur = drive(kind, 0)
+    cur[4, 1, 2] = bad
+    with torch.no_grad():
+        expected = stepped(theirs, cur, kind)
+        spk, state = ours.run(cur)
+    found = [spk, *state]
+    wanted = [expected[0], *(s[-1] for s in expected[-len(state) :])]
+    assert not expected[-1].isfinite().all()
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("reset", RESETS)

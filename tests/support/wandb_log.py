@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,26 @@ from typing import Any
 _BLOCK, _FULL, _LAST = 32 * 1024, 1, 4
 
 
-def records(path: Path) -> Iterator[Any]:
-    """Yield wandb's records."""
+def records(path: Path) -> list[Any]:
+    """Return wandb's records; its writer may close the file a moment after the run's end."""
+    from google.protobuf.message import DecodeError
+
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            found = list(_parsed(path.read_bytes()))
+        except (DecodeError, struct.error):
+            found = []
+        if any(record.HasField("exit") for record in found):
+            return found
+        assert time.monotonic() < deadline, f"{path} never got its end"
+        time.sleep(0.1)
+
+
+def _parsed(data: bytes) -> Iterator[Any]:
     from wandb.proto.wandb_internal_pb2 import Record
 
-    data = path.read_bytes()
-    assert data[:4] == b":W&B", f"{path} is no wandb transaction log"
+    assert data[:4] in (b":W&B", b""), "no wandb transaction log"
     place, parts = 7, b""
     while place < len(data):
         left = _BLOCK - place % _BLOCK

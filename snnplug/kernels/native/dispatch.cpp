@@ -22,11 +22,13 @@ namespace snp {
   int64_t spike_conv_scratch(const SpikeConv&, int);                                      \
   void spike_conv_forward(const SpikeConv&, int);                                         \
   void spike_conv_backward(const SpikeConv&, int);                                        \
+  int64_t step(const StepPlan&, const float*, const int64_t*, int64_t);                   \
   }
 #define SNP_TABLE(isa)                                                                    \
-  Table{isa::lif_forward,   isa::lif_backward,         isa::count_spikes,        isa::spike_bits, \
-        isa::spike_scratch, isa::spike_linear_forward, isa::spike_linear_backward,        \
-        isa::spike_conv_scratch, isa::spike_conv_forward, isa::spike_conv_backward}
+  Table{isa::lif_forward,        isa::lif_backward,         isa::count_spikes,            \
+        isa::spike_bits,         isa::spike_scratch,        isa::spike_linear_forward,    \
+        isa::spike_linear_backward, isa::spike_conv_scratch, isa::spike_conv_forward,     \
+        isa::spike_conv_backward, isa::step}
 
 SNP_DECLARE(portable)
 #ifdef SNP_HAS_avx2
@@ -127,4 +129,13 @@ SNP_EXPORT void snp_spike_conv_forward(const snp::SpikeConv* args, int threads) 
 
 SNP_EXPORT void snp_spike_conv_backward(const snp::SpikeConv* args, int threads) {
   snp::chosen().table.spike_conv_backward(*args, threads);
+}
+
+SNP_EXPORT void snp_step(const snp::StepPlan* plan, const float* input) {
+  snp::chosen().table.step(*plan, input, nullptr, 0);
+}
+
+SNP_EXPORT int64_t snp_step_events(const snp::StepPlan* plan, const int64_t* events,
+                                   int64_t count) {
+  return snp::chosen().table.step(*plan, nullptr, events, count);
 }

@@ -78,6 +78,35 @@ struct SpikeConv {
   void* scratch;        // as many bytes as spike_conv_scratch returns
 };
 
+// One operation of a chain that advances by one time step for one sample. A product has no `mem`.
+// Rows of weights are `stride` long, a multiple of 16, the rest of each zero.
+struct StepOp {
+  int64_t features, columns, stride;
+  const float* weight;  // (features, stride), also from the spikes of neurons to themselves; or null
+  const float* bias;    // (stride), where there is a weight
+  const float* own;     // (columns), from each neuron to itself, or null
+  const float* alpha;   // (columns), where there is a `syn`
+  const float* beta;    // (columns), or null: the membrane is the current
+  const float* threshold;
+  float* syn;     // (columns), or null
+  float* mem;     // (columns)
+  float* output;  // (stride): the currents, or the spikes of this step, which neurons read in the next
+  float graded;
+  int32_t reset;  // a Reset, or kZeroMembrane
+  int32_t inclusive, immediate;  // as in Lif
+};
+
+// "zero" of first-order neurons: clears the membrane and keeps the input of that step.
+constexpr int32_t kZeroMembrane = 3;
+
+struct StepPlan {
+  int64_t count;
+  const StepOp* ops;  // the first one is a product
+  int32_t* index;     // (most features)
+  float* value;       // (most features)
+  float* feedback;    // (largest stride)
+};
+
 struct Table {
   void (*lif_forward)(const LifForward&, int threads);
   void (*lif_backward)(const LifBackward&, int threads);
@@ -95,6 +124,9 @@ struct Table {
   int64_t (*spike_conv_scratch)(const SpikeConv&, int threads);
   void (*spike_conv_forward)(const SpikeConv&, int threads);
   void (*spike_conv_backward)(const SpikeConv&, int threads);
+  // Takes a frame, or without one the addresses of its spikes. Returns -1, or the position of an
+  // event outside the frame; nothing has then changed.
+  int64_t (*step)(const StepPlan&, const float* input, const int64_t* events, int64_t count);
 };
 
 }  // namespace snp
