@@ -43,6 +43,7 @@ def _load() -> ctypes.CDLL | None:
     lib.snp_spike_scratch.restype = integer
     lib.snp_spike_linear_forward.argtypes = [pointer, ctypes.c_int]
     lib.snp_spike_linear_backward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_frames.argtypes = [pointer, ctypes.c_int]
     lib.snp_pool_tensor.argtypes = [integer]
     lib.snp_pool_tensor.restype = pointer
     lib.snp_pool_limit.argtypes = [integer]
