@@ -1,0 +1,94 @@
+"""Frames of a batch: every event counted once, natively as in numpy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from snnplug.data.addresses import encode_events
+from snnplug.data.frames import Framing
+from snnplug.errors import ArgumentError, DataError
+from snnplug.kernels import native
+from snnplug.kernels.frames import Recording, _reference, frames
+from tests.support.events import random_events
+
+
+def recordings(rng: np.random.Generator, sites: int, last_us: int) -> list[Recording]:
+    batch = []
+    for _ in range(int(rng.integers(1, 9))):
+        t = rng.integers(0, last_us, int(rng.integers(0, 60))).astype(np.uint32)
+        dtype = rng.choice([np.uint16, np.uint32])
+        batch.append(
+            (np.sort(t) if rng.random() < 0.5 else t, rng.integers(0, sites, len(t), dtype))
+        )
+    return batch
+
+
+def test_a_loop_over_events_gives_the_same_and_nothing_is_lost() -> None:
+    """Over 10,000 recordings; the loop shares nothing with the kernel or its reference."""
+    assert native.library() is not None, native.available()[1]
+    rng, seen = np.random.default_rng(0), 0
+    while seen < 10_000:
+        sites, steps = int(rng.integers(1, 7)), int(rng.integers(1, 9))
+        duration, start = int(rng.integers(1, 400)), int(rng.integers(0, 50))
+        dtype = (torch.float32, torch.uint8)[seen % 2]
+        most = int(rng.integers(1, 5)) if rng.random() < 0.5 else None
+        batch = recordings(rng, sites, int(rng.integers(1, 500)))
+        settings: Any = (sites, steps, duration, start)
+        out, counts = frames(batch, *settings, most=most, dtype=dtype)
+        assert out.dtype == dtype
+        expected = np.zeros(out.shape, dtype=np.int64)
+        for b, (t, site) in enumerate(batch):
+            for u, s in zip((t.astype(int) - start).tolist(), site.tolist(), strict=True):
+                if 0 <= u < duration:
+                    expected[u * steps // duration, b, s] += 1
+        clipped = np.minimum(expected, most or 255)
+        assert np.array_equal(out.numpy(), clipped)
+        assert np.array_equal(counts.kept, clipped.sum((0, 2)))
+        assert np.array_equal(counts.clipped, expected.sum((0, 2)) - counts.kept)
+        assert np.array_equal(sum(counts), [len(t) for t, _ in batch])
+        twin, fates = _reference(batch, *settings, most or 255, dtype)
+        assert torch.equal(twin, out)
+        assert np.array_equal(fates[:, :4].T, np.stack(counts))
+        seen += len(batch)
+
+
+def test_a_byte_stops_at_255_and_says_so() -> None:
+    t, site = np.zeros(300, dtype=np.uint32), np.zeros(300, dtype=np.uint16)
+    out, counts = frames([(t, site)], 1, 1, 10, dtype=torch.uint8)
+    assert (out.item(), counts.kept[0], counts.clipped[0]) == (255, 255, 45)
+
+
+def test_equals_frames_of_single_recordings_at_full_size() -> None:
+    events = [random_events(4000, seed) for seed in range(40)]
+    batch = [encode_events(e, (34, 34, 2), "here") for e in events]
+    for binary in (False, True):
+        framing = Framing(25, 250_000, binary=binary)
+        out, counts = frames(batch, 34 * 34 * 2, 25, 250_000, most=1 if binary else None)
+        expected = np.stack([framing(e)[0] for e in events], axis=1)
+        assert np.array_equal(out.view(25, 40, 2, 34, 34).numpy(), expected)
+        assert counts.after.tolist() == [framing(e)[1] for e in events]
+
+
+def test_times_and_steps_at_the_limits_do_not_overflow() -> None:
+    t, site = np.array([0, 2**32 - 1], np.uint32), np.zeros(2, np.uint16)
+    out, counts = frames([(t, site)], 1, 2**20, 2**32)
+    assert out.flatten().nonzero().flatten().tolist() == [0, 2**20 - 1]
+    assert counts.kept[0] == 2
+
+
+def test_refuses_foreign_sites_and_bad_arguments() -> None:
+    t, site = np.zeros(2, np.uint32), np.array([0, 9], np.uint16)
+    with pytest.raises(DataError, match="beyond site 8"):
+        frames([(t, site)], 9, 1, 10)
+    good: dict[str, Any] = {"sites": 10, "num_steps": 1, "duration_us": 10}
+    for bad in ({"sites": 0}, {"num_steps": 0}, {"duration_us": 0}, {"start_us": -1}, {"most": 0}):
+        with pytest.raises(ArgumentError):
+            frames([(t, site)], **{**good, **bad})
+    with pytest.raises(ArgumentError, match="dtype"):
+        frames([(t, site)], **good, dtype=torch.int32)
+    with pytest.raises(ArgumentError, match="uint32"):
+        frames([(t.astype(int), site)], **good)
