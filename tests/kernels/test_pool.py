@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -52,32 +51,3 @@ def test_workers_of_a_loader_may_use_it() -> None:
     seen = [float(batch[k, -1]) for batch in loader for k in range(2)]
     assert seen == [float(k) for k in range(8)]
     assert bool((parent == -1).all())
-
-
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_fork_while_others_allocate_does_not_hang() -> None:
-    lib = native.library()
-    assert lib is not None
-    over = threading.Event()
-
-    def keep_busy() -> None:
-        while not over.is_set():
-            lib.snp_pool_limit(1 << 30)
-
-    busy = [threading.Thread(target=keep_busy) for _ in range(3)]
-    for thread in busy:
-        thread.start()
-    try:
-        context = multiprocessing.get_context("fork")
-        for _ in range(40):
-            child = context.Process(target=lib.snp_pool_clear)
-            child.start()
-            child.join(20)
-            if child.is_alive():
-                child.kill()
-            assert child.exitcode == 0
-    finally:
-        over.set()
-        for thread in busy:
-            thread.join()
