@@ -12,6 +12,7 @@
 #include <malloc.h>
 #define SNP_EXPORT extern "C" __declspec(dllexport)
 #else
+#include <pthread.h>
 #define SNP_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
@@ -77,20 +78,32 @@ class Pool {
 
   void clear() {
     std::lock_guard<std::mutex> lock(mutex_);
+    release_all();
+  }
+
+  void limit(size_t bytes) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    limit_ = bytes;
+    if (kept_ > bytes) release_all();
+  }
+
+  size_t kept() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return kept_;
+  }
+
+  // Around a fork: a child has only the thread that forked, and no one to unlock for another.
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
+ private:
+  void release_all() {
     for (auto& entry : free_)
       for (void* block : entry.second) release(block);
     free_.clear();
     kept_ = 0;
   }
 
-  void limit(size_t bytes) {
-    limit_ = bytes;
-    if (kept_ > bytes) clear();
-  }
-
-  size_t kept() const { return kept_; }
-
- private:
   static void release(void* block) {
 #ifdef _WIN32
     _aligned_free(block);
@@ -106,9 +119,17 @@ class Pool {
 };
 
 // Never destroyed: torch may free a tensor after this library's static objects are gone.
+Pool* make_pool();
 Pool& pool() {
-  static Pool* instance = new Pool;
+  static Pool* instance = make_pool();
   return *instance;
+}
+
+Pool* make_pool() {
+#ifndef _WIN32
+  pthread_atfork([] { pool().lock(); }, [] { pool().unlock(); }, [] { pool().unlock(); });
+#endif
+  return new Pool;
 }
 
 struct Block {

@@ -1,0 +1,235 @@
+// Calls every entry point of the native library, on every instruction set, with 1 to 4 threads and
+// many shapes; each array is exactly as long as it may be, on the heap, so that a read or a write
+// beside it is seen. tests/kernels/test_sanitizers.py builds and runs it.
+//
+// For a new kernel: declare its entry point below, write a function that calls it with small shapes
+// around its tile and word sizes, and call that function in `kernels`. The test fails while an
+// exported name is missing here. A shape that runs in parallel only when large needs one such call.
+//
+// With the argument "race" or "overflow" it makes that mistake instead: proof that it would be seen.
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+#include <new>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "kernels.h"
+
+extern "C" {
+const char* snp_isa();
+int snp_use_isa(int which);
+void snp_lif_forward(const snp::LifForward* args, int threads);
+void snp_lif_backward(const snp::LifBackward* args, int threads);
+int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites, int64_t* counts,
+                         int threads);
+int64_t snp_spike_bits(const float* x, int64_t rows, int64_t features, int64_t most, uint64_t* bits,
+                       int32_t* graded, int threads);
+int64_t snp_spike_scratch(int64_t rows, int64_t features, int64_t nonzeros, int threads);
+void snp_spike_linear_forward(const snp::SpikeLinear* args, int threads);
+void snp_spike_linear_backward(const snp::SpikeLinear* args, int threads);
+void* snp_pool_tensor(int64_t count);
+void snp_pool_clear();
+void snp_pool_limit(int64_t bytes);
+int64_t snp_pool_kept();
+}
+
+namespace {
+
+using Array = std::vector<float>;
+
+void require(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "driver: %s\n", what);
+  std::exit(3);
+}
+
+Array normal(int64_t count) {
+  thread_local std::mt19937 engine(0);
+  std::normal_distribution<float> draw;
+  Array values(count);
+  for (float& v : values) v = draw(engine);
+  return values;
+}
+
+Array spikes(int64_t count, double density, float height) {
+  thread_local std::mt19937 engine(1);
+  std::bernoulli_distribution fires(density);
+  Array values(count);
+  for (float& v : values) v = fires(engine) ? height : 0.0f;
+  return values;
+}
+
+// Memory on a cache line, as the pool gives it, and not a byte more than asked for.
+struct Scratch {
+  explicit Scratch(int64_t bytes) : at(::operator new(bytes, std::align_val_t{64})) {}
+  ~Scratch() { ::operator delete(at, std::align_val_t{64}); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  void* const at;
+};
+
+void lif(int64_t steps, int64_t batch, int64_t features, int32_t surrogates, int threads) {
+  const int64_t width = batch * features;
+  const Array cur = normal(steps * width), mem0 = normal(width), grad_mem = normal(width);
+  const Array grad_spk = normal(steps * width);
+  const Array beta(features, 0.9f), threshold(features, 0.5f);
+  for (int32_t surrogate = 0; surrogate < surrogates; ++surrogate) {
+    for (int32_t options = 0; options < 3 * 8; ++options) {
+      const snp::Lif layer{steps,       width,           features,        options / 8,
+                           surrogate,   options & 1,     options >> 1 & 1, options >> 2 & 1,
+                           1.5f,        0.7f,            1.3f,            cur.data(),
+                           mem0.data(), beta.data(),     threshold.data()};
+      Array spk(steps * width), mem(width), grad_cur(steps * width);
+      Array grad_mem0(width), d_beta(width), d_threshold(width), d_graded(width);
+      const snp::LifForward forward{layer, spk.data(), mem.data()};
+      snp_lif_forward(&forward, threads);
+      const snp::LifBackward backward{layer,
+                                      grad_spk.data(),
+                                      grad_mem.data(),
+                                      grad_cur.data(),
+                                      grad_mem0.data(),
+                                      d_beta.data(),
+                                      d_threshold.data(),
+                                      d_graded.data()};
+      snp_lif_backward(&backward, threads);
+    }
+  }
+}
+
+void count(int64_t rows, int64_t sites, int threads) {
+  Array values = spikes(rows * sites, 0.3, 1.0f);
+  std::vector<int64_t> counts(sites, 0);
+  const int64_t total = snp_count_spikes(values.data(), rows, sites, nullptr, threads);
+  const int64_t apart = snp_count_spikes(values.data(), rows, sites, counts.data(), threads);
+  require(total == apart, "the two ways to count disagree");
+  if (values.empty()) return;
+  values.back() = 0.5f;
+  require(snp_count_spikes(values.data(), rows, sites, nullptr, threads) < 0, "0.5 is a spike");
+}
+
+void spike_linear(int64_t rows, int64_t features, int64_t columns, double density, float height,
+                  int threads) {
+  const Array x = spikes(rows * features, density, height);
+  std::vector<uint64_t> bits(rows * ((features + 63) / 64));
+  int32_t graded = 0;
+  const int64_t size = rows * features;
+  snp_spike_bits(x.data(), rows, features, size, nullptr, nullptr, threads);
+  snp_spike_bits(x.data(), rows, features, 1, bits.data(), &graded, threads);
+  const int64_t nonzeros =
+      snp_spike_bits(x.data(), rows, features, size, bits.data(), &graded, threads);
+  require(nonzeros >= 0, "more values are not zero than there are");
+  Scratch scratch(snp_spike_scratch(rows, features, nonzeros, threads));
+  const Array weight = normal(columns * features), bias = normal(columns);
+  const Array grad = normal(rows * columns);
+  Array out(rows * columns), d_weight(columns * features);
+  for (const float* constant : {static_cast<const float*>(nullptr), bias.data()}) {
+    const snp::SpikeLinear forward{rows,       features,    columns,        nonzeros,
+                                   bits.data(), graded ? x.data() : nullptr, weight.data(),
+                                   constant,   nullptr,     out.data(),     scratch.at};
+    snp_spike_linear_forward(&forward, threads);
+  }
+  const snp::SpikeLinear backward{rows,        features,    columns,         nonzeros,
+                                  bits.data(), graded ? x.data() : nullptr, nullptr,
+                                  nullptr,     grad.data(), d_weight.data(), scratch.at};
+  snp_spike_linear_backward(&backward, threads);
+}
+
+void kernels(int threads) {
+  lif(5, 3, 300, snp::kTriangular + 1, threads);
+  for (const int64_t features : {1, 17}) lif(7, 3, features, 1, threads);
+  lif(300, 1, 260, 1, threads);  // more steps than fit a whole tile
+  for (const int64_t rows : {0, 1, 5, 200})
+    for (const int64_t sites : {1, 7, 257}) count(rows, sites, threads);
+  for (const int64_t rows : {1, 64, 200})
+    for (const int64_t features : {1, 63, 64, 130})
+      for (const int64_t columns : {1, 64, 70})
+        for (const float height : {1.0f, 0.5f})
+          spike_linear(rows, features, columns, 0.2, height, threads);
+  spike_linear(128, 4200, 3, 0.01, 1.0f, threads);   // more sources than are packed at a time
+  spike_linear(4200, 260, 3, 0.15, 1.0f, threads);   // large enough for every parallel part
+}
+
+// Head of a DLManagedTensor, as far as a user of one needs it.
+struct Managed {
+  float* data;
+  struct {
+    int32_t type, id, ndim;
+    uint8_t code, bits;
+    uint16_t lanes;
+    int64_t *shape, *strides;
+    uint64_t offset;
+  } rest;
+  void* context;
+  void (*deleter)(Managed*);
+};
+
+void use_pool(int64_t seed) {
+  std::mt19937 engine(static_cast<unsigned>(seed));
+  std::vector<Managed*> held;
+  for (int k = 0; k < 3000; ++k) {
+    // Turns, or each would be done before the next starts and no two would meet.
+    if (k % 3 == 0) std::this_thread::yield();
+    const int64_t size = 16 * (1 + engine() % 5);
+    auto* tensor = static_cast<Managed*>(snp_pool_tensor(size));
+    require(tensor != nullptr, "no memory");
+    for (int64_t j = 0; j < size; ++j) tensor->data[j] = static_cast<float>(seed);
+    held.push_back(tensor);
+    if (k % 50 == 49) snp_pool_limit(k % 100 == 99 ? 1 << 20 : 256);
+    if (k % 70 == 69) snp_pool_clear();
+    require(snp_pool_kept() >= 0, "less than nothing is kept");
+    while (held.size() > engine() % 8) {
+      require(held.back()->data[0] == static_cast<float>(seed), "two have the same memory");
+      held.back()->deleter(held.back());
+      held.pop_back();
+    }
+  }
+  for (Managed* tensor : held) tensor->deleter(tensor);
+}
+
+template <class Work>
+void at_once(int callers, Work work) {
+  std::vector<std::thread> threads;
+  for (int k = 0; k < callers; ++k) threads.emplace_back(work, k);
+  for (std::thread& thread : threads) thread.join();
+}
+
+[[gnu::noinline]] void race() {
+  int64_t sum = 0;
+#pragma omp parallel for num_threads(4) schedule(static)
+  for (int64_t k = 0; k < 4000; ++k) sum += k;
+  std::printf("%ld\n", static_cast<long>(sum));
+}
+
+// Rows of bits that are one word too short, as a kernel that miscounts its words would find them.
+[[gnu::noinline]] void overflow() {
+  const Array x = spikes(3 * 65, 0.5, 1.0f);
+  std::vector<uint64_t> bits(3 * 2 - 1);
+  int32_t graded = 0;
+  snp_spike_bits(x.data(), 3, 65, 3 * 65, bits.data(), &graded, 1);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "race") == 0) {
+    race();
+    return 0;
+  }
+  if (argc > 1 && std::strcmp(argv[1], "overflow") == 0) {
+    overflow();
+    return 0;
+  }
+  for (int isa = 0; isa < 3; ++isa) {
+    if (!snp_use_isa(isa)) continue;
+    for (int threads = 1; threads <= 4; ++threads) kernels(threads);
+    std::printf("%s\n", snp_isa());
+  }
+  // Two callers at a time, such as the backward passes of two losses.
+  at_once(2, [](int) { count(200, 257, 2); });
+  at_once(4, use_pool);
+  snp_pool_clear();
+}
