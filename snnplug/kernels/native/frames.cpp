@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels.h"
+
 #ifdef _WIN32
 #define SNP_EXPORT extern "C" __declspec(dllexport)
 #else
@@ -12,19 +14,7 @@
 
 namespace {
 
-// Fields as in snnplug/kernels/frames.py.
-struct Frames {
-  int64_t batch, steps, sites;
-  int64_t start_us, duration_us;
-  int64_t most;           // a value of the output is clipped to this
-  int32_t site_bytes;     // 2 or 4
-  int32_t is_uint8;       // else float32
-  const uint64_t* times;  // (batch), addresses of uint32 µs
-  const uint64_t* where;  // (batch), addresses of the sites
-  const int64_t* events;  // (batch)
-  void* output;           // (steps, batch, sites)
-  int64_t* counts;        // (batch, 5): kept, before, after, clipped, outside the sensor
-};
+using snp::Frames;
 
 template <class Site, class Value>
 void frame(const Frames& f, int64_t b) {

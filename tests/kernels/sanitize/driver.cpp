@@ -8,6 +8,7 @@
 //
 // With the argument "race" or "overflow" it makes that mistake instead: proof that it would be seen.
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -31,6 +32,12 @@ int64_t snp_spike_bits(const float* x, int64_t rows, int64_t features, int64_t m
 int64_t snp_spike_scratch(int64_t rows, int64_t features, int64_t nonzeros, int threads);
 void snp_spike_linear_forward(const snp::SpikeLinear* args, int threads);
 void snp_spike_linear_backward(const snp::SpikeLinear* args, int threads);
+int64_t snp_spike_conv_scratch(const snp::SpikeConv* args, int threads);
+void snp_spike_conv_forward(const snp::SpikeConv* args, int threads);
+void snp_spike_conv_backward(const snp::SpikeConv* args, int threads);
+void snp_step(const snp::StepPlan* plan, const float* input);
+int64_t snp_step_events(const snp::StepPlan* plan, const int64_t* events, int64_t count);
+void snp_frames(const snp::Frames* args, int threads);
 void* snp_pool_tensor(int64_t count);
 void snp_pool_clear();
 void snp_pool_limit(int64_t bytes);
@@ -138,6 +145,114 @@ void spike_linear(int64_t rows, int64_t features, int64_t columns, double densit
   snp_spike_linear_backward(&backward, threads);
 }
 
+struct Geometry {
+  int64_t batch, groups, in_channels, out_channels, height, width, kernel, stride, padding, dilation;
+};
+
+void spike_conv(const Geometry& g, double density, float height, int threads) {
+  const int64_t planes = g.groups * g.in_channels, targets = g.groups * g.out_channels;
+  const int64_t reach = g.dilation * (g.kernel - 1);
+  const int64_t out_height = (g.height + 2 * g.padding - reach - 1) / g.stride + 1;
+  const int64_t out_width = (g.width + 2 * g.padding - reach - 1) / g.stride + 1;
+  const int64_t features = planes * g.height * g.width;
+  const Array x = spikes(g.batch * features, density, height);
+  std::vector<uint64_t> bits(g.batch * ((features + 63) / 64));
+  int32_t graded = 0;
+  require(snp_spike_bits(x.data(), g.batch, features, g.batch * features, bits.data(), &graded,
+                         threads) >= 0,
+          "more values are not zero than there are");
+  const Array weight = normal(targets * g.in_channels * g.kernel * g.kernel), bias = normal(targets);
+  const Array grad = normal(g.batch * targets * out_height * out_width);
+  Array out(grad.size()), d_weight(weight.size());
+  snp::SpikeConv args{g.batch,
+                      g.groups,
+                      g.in_channels,
+                      g.out_channels,
+                      {g.height, g.width},
+                      {out_height, out_width},
+                      {g.kernel, g.kernel},
+                      {g.stride, g.stride},
+                      {g.padding, g.padding},
+                      {g.dilation, g.dilation},
+                      bits.data(),
+                      graded ? x.data() : nullptr,
+                      weight.data(),
+                      nullptr,
+                      nullptr,
+                      out.data(),
+                      nullptr};
+  Scratch scratch(snp_spike_conv_scratch(&args, threads));
+  args.scratch = scratch.at;
+  for (const float* constant : {static_cast<const float*>(nullptr), bias.data()}) {
+    args.bias = constant;
+    snp_spike_conv_forward(&args, threads);
+  }
+  args.weight = args.bias = nullptr;
+  args.grad = grad.data();
+  args.output = d_weight.data();
+  snp_spike_conv_backward(&args, threads);
+}
+
+// A product, and neurons that hear their own spikes through all weights, or one each, or none.
+void step(int64_t features, int64_t columns) {
+  const int64_t stride = (columns + 15) / 16 * 16, most = std::max(features, columns);
+  const Array weight = normal(features * stride), feedback = normal(columns * stride);
+  const Array bias = normal(stride), own = normal(columns), beta(columns, 0.9f);
+  const Array threshold(columns, 0.5f);
+  std::vector<int32_t> index(most);
+  Array value(most), sums(stride);
+  for (int32_t reset = 0; reset <= snp::kZeroMembrane; ++reset) {
+    for (int32_t options = 0; options < 32; ++options) {
+      Array cur(stride), syn(columns), mem(columns), spk(stride);
+      const bool recurrent = options & 1, itself = options >> 1 & 1, second = options >> 2 & 1;
+      const snp::StepOp ops[2] = {
+          {features, columns, stride, weight.data(), bias.data(), nullptr, nullptr, nullptr, nullptr,
+           nullptr, nullptr, cur.data(), 1.0f, 0, 0, 0},
+          {columns, columns, stride, recurrent ? feedback.data() : nullptr,
+           recurrent ? bias.data() : nullptr, itself && !recurrent ? own.data() : nullptr,
+           second ? beta.data() : nullptr, beta.data(), threshold.data(),
+           second ? syn.data() : nullptr, mem.data(), spk.data(), 1.0f, reset, options >> 3 & 1,
+           options >> 4 & 1}};
+      const snp::StepPlan plan{2, ops, index.data(), value.data(), sums.data()};
+      for (const float height : {1.0f, 0.5f}) snp_step(&plan, spikes(features, 0.4, height).data());
+      const int64_t events[3] = {0, features - 1, 0};
+      require(snp_step_events(&plan, events, 3) < 0, "an event inside was refused");
+      const int64_t outside[2] = {0, features};
+      require(snp_step_events(&plan, outside, 2) == 1, "an event outside was taken");
+    }
+  }
+}
+
+void frames(int64_t batch, int64_t steps, int64_t sites, int threads) {
+  std::mt19937 engine(2);
+  std::vector<std::vector<uint32_t>> times(batch), wide(batch);
+  std::vector<std::vector<uint16_t>> narrow(batch);
+  std::vector<uint64_t> time_at(batch), wide_at(batch), narrow_at(batch);
+  std::vector<int64_t> events(batch), counts(batch * 5);
+  for (int64_t b = 0; b < batch; ++b) {
+    events[b] = b * 37;
+    for (int64_t k = 0; k < events[b]; ++k) {
+      times[b].push_back(engine() % 1200);
+      wide[b].push_back(engine() % (sites + 1));
+      narrow[b].push_back(static_cast<uint16_t>(wide[b].back()));
+    }
+    time_at[b] = reinterpret_cast<uint64_t>(times[b].data());
+    wide_at[b] = reinterpret_cast<uint64_t>(wide[b].data());
+    narrow_at[b] = reinterpret_cast<uint64_t>(narrow[b].data());
+  }
+  Array floats(steps * batch * sites);
+  std::vector<uint8_t> bytes(floats.size());
+  for (const bool small : {false, true}) {
+    for (const bool uint8 : {false, true}) {
+      const snp::Frames args{batch, steps, sites, 100, 1000, 255, small ? 2 : 4, uint8,
+                             time_at.data(), small ? narrow_at.data() : wide_at.data(),
+                             events.data(), uint8 ? static_cast<void*>(bytes.data()) : floats.data(),
+                             counts.data()};
+      snp_frames(&args, threads);
+    }
+  }
+}
+
 void kernels(int threads) {
   lif(5, 3, 300, snp::kTriangular + 1, threads);
   for (const int64_t features : {1, 17}) lif(7, 3, features, 1, threads);
@@ -151,6 +266,15 @@ void kernels(int threads) {
           spike_linear(rows, features, columns, 0.2, height, threads);
   spike_linear(128, 4200, 3, 0.01, 1.0f, threads);   // more sources than are packed at a time
   spike_linear(4200, 260, 3, 0.15, 1.0f, threads);   // large enough for every parallel part
+  for (const float height : {1.0f, 0.5f}) {
+    spike_conv({5, 1, 2, 12, 9, 10, 5, 1, 0, 1}, 0.2, height, threads);
+    spike_conv({3, 2, 3, 17, 8, 7, 3, 2, 1, 2}, 0.2, height, threads);
+    spike_conv({2, 3, 1, 1, 6, 6, 1, 1, 0, 1}, 0.5, height, threads);
+  }
+  spike_conv({150, 1, 12, 64, 15, 15, 5, 1, 2, 1}, 0.02, 1.0f, threads);  // runs in parallel
+  for (const int64_t features : {1, 17, 130})
+    for (const int64_t columns : {1, 16, 33}) step(features, columns);
+  for (const int64_t batch : {1, 9}) frames(batch, 7, 30, threads);
 }
 
 // Head of a DLManagedTensor, as far as a user of one needs it.

@@ -24,6 +24,7 @@ struct Team {
 
 thread_local Team* team = nullptr;
 thread_local unsigned rank = 0;
+thread_local bool left_loop = false;
 std::mutex critical, atomic;
 
 bool more(Team& loop, long* start, long* stop) {
@@ -57,10 +58,12 @@ void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned) 
     others.emplace_back([&, k] {
       team = &here;
       rank = k;
+      left_loop = false;
       body(data);
     });
   team = &here;
   rank = 0;
+  left_loop = false;
   body(data);
   for (std::thread& other : others) other.join();
   team = outer;
@@ -77,7 +80,7 @@ void GOMP_atomic_end() { atomic.unlock(); }
 
 bool GOMP_loop_nonmonotonic_dynamic_start(long first, long end, long step, long chunk, long* start,
                                           long* stop) {
-  if (!team || step <= 0) std::abort();
+  if (!team || step <= 0 || left_loop) std::abort();
   {
     std::lock_guard<std::mutex> lock(team->mutex);
     if (team->inside++ == 0) {
@@ -103,5 +106,8 @@ void GOMP_loop_end() {
   }
   team->barrier.arrive_and_wait();
 }
+
+// Without that wait no second loop may follow in the same region: it would find the first one's state.
+void GOMP_loop_end_nowait() { left_loop = true; }
 
 }  // extern "C"
