@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch  # before the library, so that both share one OpenMP runtime
 from torch import Tensor
+from torch.nn import Parameter
 
 # Below this many values a fresh array costs less than asking the pool.
 _POOL_FROM = 1 << 18
@@ -77,6 +78,23 @@ def available() -> tuple[bool, str]:
     if lib is None:
         return False, f"{_find()} cannot be loaded; reinstall snnplug"
     return True, lib.snp_isa().decode()
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether the kernels can take these now: plain float32 on the CPU, as they stand."""
+    return (
+        all(
+            type(t) in (Tensor, Parameter)
+            and t.device.type == "cpu"
+            and t.dtype == torch.float32
+            and t.layout == torch.strided
+            for t in tensors
+        )
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_exporting()
+        and not torch._C._are_functorch_transforms_active()
+        and library() is not None
+    )
 
 
 def release_memory() -> None:

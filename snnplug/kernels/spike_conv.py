@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter, functional
+from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from snnplug.kernels import native
@@ -85,16 +85,8 @@ def _is_native(
     groups: int,
 ) -> bool:
     """Whether the native kernel can take this call, and may be faster."""
-    given = (x, weight) if bias is None else (x, weight, bias)
     return (
-        all(
-            type(t) in (Tensor, Parameter)
-            and t.device.type == "cpu"
-            and t.dtype == torch.float32
-            and t.layout == torch.strided
-            for t in given
-        )
-        and x.dim() == weight.dim() == 4
+        x.dim() == weight.dim() == 4
         and x.shape[1] == weight.shape[1] * groups
         and weight.shape[0] % groups == 0
         and (bias is None or bias.shape == weight.shape[:1])
@@ -103,10 +95,7 @@ def _is_native(
         and min(dilation) > 0
         and min(_out_size(x.shape, weight.shape, stride, padding, dilation)) > 0
         and _may_pay(x, weight, _out_size(x.shape, weight.shape, stride, padding, dilation))
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_exporting()
-        and not torch._C._are_functorch_transforms_active()
-        and native.library() is not None
+        and native.takes(x, weight, *(() if bias is None else (bias,)))
     )
 
 

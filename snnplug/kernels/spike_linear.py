@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter, functional
+from torch.nn import functional
 
 from snnplug.kernels import native
 
@@ -74,24 +74,13 @@ def spike_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 def _is_native(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether the native kernel can take this call, and may be faster."""
-    given = (x, weight) if bias is None else (x, weight, bias)
     return (
-        all(
-            type(t) in (Tensor, Parameter)
-            and t.device.type == "cpu"
-            and t.dtype == torch.float32
-            and t.layout == torch.strided
-            for t in given
-        )
-        and weight.dim() == 2
+        weight.dim() == 2
         and x.dim() >= 2
         and x.shape[-1] == weight.shape[1]
         and (bias is None or bias.shape == weight.shape[:1])
         and _may_pay(x.numel() // max(x.shape[-1], 1), *weight.shape[::-1])
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_exporting()
-        and not torch._C._are_functorch_transforms_active()
-        and native.library() is not None
+        and native.takes(x, weight, *(() if bias is None else (bias,)))
     )
 
 
