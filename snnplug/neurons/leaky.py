@@ -119,6 +119,10 @@ class Leaky(LIF):
             learn_graded_spikes_factor=learn_graded_spikes_factor,
         )
 
+    def init_leaky(self) -> Tensor | State:
+        """Return :meth:`reset_mem`, by snnTorch's older name."""
+        return self.reset_mem()
+
     def sequence(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
         """Take all steps in one operator, where nothing has to be done between two of them."""
         features = cur.dim() - 2

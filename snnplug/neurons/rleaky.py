@@ -139,6 +139,10 @@ class RLeaky(RecurrentLIF):
             detach_reset=detach_reset,
         )
 
+    def init_rleaky(self) -> Tensor | State:
+        """Return :meth:`reset_mem`, by snnTorch's older name."""
+        return self.reset_mem()
+
     def _integrate(
         self, cur: Tensor, state: State, reset: Tensor | None, threshold: Tensor
     ) -> State:

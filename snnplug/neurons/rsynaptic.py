@@ -147,6 +147,10 @@ class RSynaptic(RecurrentLIF):
         )
         self._keep("alpha", alpha, learn_alpha)
 
+    def init_rsynaptic(self) -> Tensor | State:
+        """Return :meth:`reset_mem`, by snnTorch's older name."""
+        return self.reset_mem()
+
     def _integrate(
         self, cur: Tensor, state: State, reset: Tensor | None, threshold: Tensor
     ) -> State:

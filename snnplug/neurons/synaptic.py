@@ -116,6 +116,10 @@ class Synaptic(LIF):
         )
         self._keep("alpha", alpha, learn_alpha)
 
+    def init_synaptic(self) -> Tensor | State:
+        """Return :meth:`reset_mem`, by snnTorch's older name."""
+        return self.reset_mem()
+
     def _integrate(
         self, cur: Tensor, state: State, reset: Tensor | None, threshold: Tensor
     ) -> State:
