@@ -30,7 +30,8 @@ class Surrogate(ABC):
     Written as ``step(x) + g(x) * (x - x)`` with every ``x`` but one detached: the value is the
     step to the last bit and the gradient is :math:`g(x)`, with nothing but elementary operations.
     That form survives ``torch.export``, ONNX, ``torch.func`` and compilers that ignore
-    ``torch.autograd.Function``, and keeps the input's dtype. The input must be finite.
+    ``torch.autograd.Function``, and keeps the input's dtype. Where the input is not finite, the
+    spike is the step all the same; an infinite one passes no gradient.
 
     Attributes:
         kind: Name of the equation, for a kernel that has its own copy of it. It is "custom", which
@@ -71,7 +72,8 @@ class Surrogate(ABC):
         if not torch.is_grad_enabled():
             return self.step(x)
         fixed = x.detach()
-        return self.step(fixed) + self.derivative(fixed) * (x - fixed)
+        none = x - fixed  # 0, or NaN where x is not finite
+        return self.step(fixed) + (self.derivative(fixed) * none).masked_fill(none != 0, 0)
 
     def plot(self, ax: Axes | None = None, span: float = 2.0) -> Axes:
         """Draw the spike and the derivative over ``mem - threshold``.

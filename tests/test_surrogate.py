@@ -235,6 +235,17 @@ def test_gradient_is_snntorchs_to_the_last_bit(
     )
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.surrogate))
+def test_what_is_not_finite_spikes_as_in_snntorch(case: Case) -> None:
+    x = torch.tensor([math.nan, math.inf, -math.inf, 0.5], requires_grad=True)
+    spk = case.surrogate(x)
+    assert torch.equal(spk, theirs.atan()(x))
+    spk.sum().backward()
+    assert x.grad is not None
+    assert x.grad[1:3].tolist() == [0, 0]
+    assert x.grad[3] == case.surrogate.derivative(torch.tensor(0.5))
+
+
 def test_fast_sigmoid_is_snntorchs_within_rounding() -> None:
     reference = theirs.fast_sigmoid()
     assert torch.equal(gradient(FastSigmoid(), MEMBRANES), gradient(reference, MEMBRANES))

@@ -34,8 +34,8 @@ def _load() -> ctypes.CDLL | None:
         return None
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     lib.snp_isa.restype = ctypes.c_char_p
-    lib.snp_lif_forward.argtypes = [pointer, ctypes.c_int]
-    lib.snp_lif_backward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_neurons_forward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_neurons_backward.argtypes = [pointer, ctypes.c_int]
     lib.snp_count_spikes.argtypes = [pointer, integer, integer, pointer, ctypes.c_int]
     lib.snp_count_spikes.restype = integer
     lib.snp_spike_bits.argtypes = [pointer, *[integer] * 3, pointer, pointer, ctypes.c_int]
@@ -80,8 +80,13 @@ def available() -> tuple[bool, str]:
     return True, lib.snp_isa().decode()
 
 
-def takes(*tensors: Tensor) -> bool:
-    """Whether the kernels can take these now: plain float32 on the CPU, as they stand."""
+def takes(*tensors: Tensor, multiplies: bool = True) -> bool:
+    """Whether the kernels can take these now: plain float32 on the CPU, as they stand.
+
+    Args:
+        *tensors: What a kernel would read.
+        multiplies: It is a matrix product, which autocast would take in another dtype.
+    """
     return (
         all(
             type(t) in (Tensor, Parameter)
@@ -90,7 +95,7 @@ def takes(*tensors: Tensor) -> bool:
             and t.layout == torch.strided
             for t in tensors
         )
-        and not torch.is_autocast_enabled("cpu")
+        and not (multiplies and torch.is_autocast_enabled("cpu"))
         and not torch.compiler.is_exporting()
         and not torch._C._are_functorch_transforms_active()
         and library() is not None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
-from snnplug.kernels.lif import Dynamics, lif
+from snnplug.kernels.dynamics import Dynamics
 from snnplug.neurons.base import SpikeFunction, State
 from snnplug.neurons.lif import LIF, StateQuant
 
@@ -123,23 +125,10 @@ class Leaky(LIF):
         """Return :meth:`reset_mem`, by snnTorch's older name."""
         return self.reset_mem()
 
-    def sequence(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
-        """Take all steps in one operator, where nothing has to be done between two of them."""
-        features = cur.dim() - 2
-        if (
-            self.inhibition
-            or self.state_quant
-            or self.graded_spikes_factor.numel() > 1
-            or max(self.beta.dim(), self.threshold.dim()) > max(features, 0)
-        ):
-            return super().sequence(cur, state)
-        dynamics = Dynamics(
-            self._reset_mechanism, self.spike_grad, self.detach_reset, self.reset_delay
-        )
-        beta = self._decay(self.beta, cur)
-        factor = self.graded_spikes_factor
-        spk, mem = lif(cur, state[0], beta, self.threshold, factor, dynamics)
-        return spk, (mem,)
+    def _dynamics(self) -> Dynamics:
+        """Return how the layer fires and resets; to zero, it keeps the input of that step."""
+        dynamics = super()._dynamics()
+        return replace(dynamics, reset="membrane") if dynamics.reset == "zero" else dynamics
 
     def _integrate(
         self, cur: Tensor, state: State, reset: Tensor | None, threshold: Tensor

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from snnplug.errors import ArgumentError
-from snnplug.kernels.lif import Dynamics, lif
+from snnplug.kernels.dynamics import Dynamics
+from snnplug.kernels.lif import lif
 from snnplug.neurons.base import SequenceNeuron, SpikeFunction, State, shown
 from snnplug.surrogate import Triangular
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from snnplug.errors import ArgumentError
+from snnplug.kernels import dynamics as kernel
+from snnplug.kernels.neurons import neurons, takes
 from snnplug.neurons.base import SequenceNeuron, SpikeFunction, State, shown
 from snnplug.surrogate import Atan
 
@@ -25,6 +27,7 @@ class LIF(SequenceNeuron):
     """
 
     reset_mechanisms: ClassVar[tuple[str, ...]] = ("subtract", "zero", "none")
+    alpha: Tensor  # of those with a synaptic current
 
     def __init__(
         self,
@@ -79,6 +82,32 @@ class LIF(SequenceNeuron):
         return spk, state
 
     def sequence(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take all steps in one operator, where nothing has to be done between two of them."""
+        parameters, dynamics = self._tensors(cur), self._dynamics()
+        if parameters is None or not takes(cur, parameters, dynamics):
+            return self._loop(cur, state)
+        start = kernel.State(**dict(zip(self.state_names, state, strict=True)))
+        spk, end = neurons(cur, start, parameters, dynamics)
+        return spk, tuple(getattr(end, name) for name in self.state_names)
+
+    def _tensors(self, cur: Tensor) -> kernel.Parameters | None:
+        """Return the tensors of the layer, or None where the operator cannot do what it does."""
+        alpha = self._decay(self.alpha, cur) if "syn" in self.state_names else None
+        found = kernel.Parameters(
+            self._decay(self.beta, cur), self.threshold, self.graded_spikes_factor, alpha
+        )
+        if self.inhibition or self.state_quant or found.graded.numel() > 1:
+            return None
+        per_feature = all(p is None or p.dim() <= max(cur.dim() - 2, 0) for p in found)
+        return found if per_feature else None
+
+    def _dynamics(self) -> kernel.Dynamics:
+        """Return how the layer fires and resets."""
+        return kernel.Dynamics(
+            self._reset_mechanism, self.spike_grad, self.detach_reset, self.reset_delay
+        )
+
+    def _loop(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
         """Take all steps; a spike computed in one serves the reset of the next."""
         spikes, fired = [], None
         for now in cur.unbind(0):

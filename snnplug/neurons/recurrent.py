@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from snnplug.errors import ArgumentError
+from snnplug.kernels.dynamics import Parameters
 from snnplug.neurons.lif import LIF
 
 
@@ -43,6 +45,27 @@ class RecurrentLIF(LIF):
             )
         if all_to_all:
             self.recurrent.requires_grad_(learn_recurrent)
+
+    def _tensors(self, cur: Tensor) -> Parameters | None:
+        found = super()._tensors(cur)
+        if found is None:
+            return None
+        if not self.all_to_all:
+            return found._replace(own=self.V) if self.V.dim() <= max(cur.dim() - 2, 0) else None
+        layer, features = self.recurrent, self.linear_features
+        # What hooks see, and what autocast rounds, are the products step by step.
+        if (
+            type(layer) is not nn.Linear
+            or layer._forward_hooks
+            or layer._forward_pre_hooks
+            or layer._backward_hooks
+            or cur.dim() != 3
+            or cur.shape[-1] != features
+            or torch.is_autocast_enabled(cur.device.type)
+            or layer.weight.dtype != cur.dtype
+        ):
+            return None
+        return found._replace(weight=layer.weight, bias=layer.bias)
 
     def _recur(self, spk: Tensor) -> Tensor:
         """Return the current that the spikes of the step before bring."""

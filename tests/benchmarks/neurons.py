@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from snnplug.kernels import native
-from snnplug.kernels.lif import Dynamics, lif, lif_reference
+from snnplug.kernels.dynamics import Dynamics
+from snnplug.kernels.lif import lif, lif_reference
 from snnplug.surrogate import Atan
 
 SHAPES = [(25, 128, 1000), (100, 64, 512), (300, 32, 1024)]

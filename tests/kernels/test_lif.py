@@ -12,19 +12,24 @@ import torch
 from torch import Tensor
 
 from snnplug.kernels import native
-from snnplug.kernels.lif import RESETS, Dynamics, lif, lif_reference, native_kind
+from snnplug.kernels.dynamics import Dynamics, Parameters
+from snnplug.kernels.lif import lif, lif_reference
+from snnplug.kernels.neurons import takes
 from snnplug.surrogate import (
     Atan,
     FastSigmoid,
     Gaussian,
     HardFire,
+    MultiGaussian,
     Rectangular,
+    Sigmoid,
     SparseFastSigmoid,
     StraightThrough,
     Surrogate,
     Triangular,
 )
 
+RESETS = ("subtract", "zero", "none")
 KNOWN: list[Surrogate] = [
     HardFire(),
     HardFire(0.4, inclusive=True),
@@ -34,6 +39,9 @@ KNOWN: list[Surrogate] = [
     SparseFastSigmoid(),
     Triangular(),
     Rectangular(),
+    Sigmoid(),
+    Gaussian(),
+    MultiGaussian(),
 ]
 CASES = [
     Dynamics(reset, spike_grad, detach_reset, reset_delay)
@@ -41,6 +49,7 @@ CASES = [
         RESETS, KNOWN, (True, False), (True, False)
     )
 ]
+RESETS = ("subtract", "zero", "none")
 Run = Callable[..., tuple[Tensor, Tensor]]
 
 
@@ -186,8 +195,10 @@ def test_only_the_current_is_kept() -> None:
 
 def test_is_a_proper_operator() -> None:
     given = [x.requires_grad_() for x in arguments(True, steps=3)]
-    constants = (0, 2, 1.0, 3.14, False, False, False)
-    torch.library.opcheck(torch.ops.snnplug.lif.default, (*given, *constants))
+    cur, mem, beta, threshold, graded = given
+    tensors = (cur, mem, None, None, beta, threshold, graded, None, None, None, None)
+    rule = ("subtract", "atan", [2.0], False, False, False, True, True, True)
+    torch.library.opcheck(torch.ops.snnplug.neurons.default, (*tensors, *rule))
 
 
 def test_compiles_whole_exports_as_torch_and_works_under_functorch() -> None:
@@ -209,11 +220,18 @@ def test_compiles_whole_exports_as_torch_and_works_under_functorch() -> None:
     torch.testing.assert_close(gradient, leaf.grad, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("spike_grad", [Gaussian(), snn.surrogate.sigmoid()])
+class Narrow(HardFire):
+    """A surrogate with an equation that no operator has."""
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return super().derivative(2 * x)
+
+
+@pytest.mark.parametrize("spike_grad", [Narrow(), snn.surrogate.sigmoid()])
 def test_other_surrogates_take_the_reference(spike_grad: Callable[[Tensor], Tensor]) -> None:
-    assert native_kind(spike_grad) is None
     dynamics = replace(CASES[0], spike_grad=spike_grad)
     given = arguments(True)
+    assert not takes(given[0], Parameters(*given[2:]), dynamics)
     for a, b in zip(lif(*given, dynamics), lif_reference(*given, dynamics), strict=True):
         assert torch.equal(a, b)
 

@@ -28,11 +28,15 @@ pytestmark = pytest.mark.slow
 
 
 def compile_all(compiler: str, check: str, folder: Path) -> Path:
-    """Return the driver, linked with every native source on every instruction set."""
+    """Return the driver, linked with every native source on every instruction set.
+
+    For races only on the portable one: threads share the same work on each.
+    """
     flags = [*FLAGS, CHECKS[check], "-fno-sanitize-recover=all", f"-I{NATIVE}"]
     recipe = (NATIVE / "CMakeLists.txt").read_text(encoding="utf-8")
     isas = [(name, extra.split()) for name, extra in re.findall(r"add_isa\((\w+)(.*)\)", recipe)]
     isas = [(name, extra) for name, extra in isas if name != "name"]
+    isas = [isa for isa in isas if check != "thread" or isa[0] == "portable"]
     common = [f"-DSNP_HAS_{name}" for name, _ in isas]
     jobs: list[tuple[Path, str, list[str]]] = [
         (path, path.stem, []) for path in sorted(SANITIZE.glob("*.cpp"))
@@ -119,5 +123,5 @@ def test_the_driver_calls_every_entry_point() -> None:
         for path in NATIVE.glob("*.cpp")
         for name in re.findall(r"^SNP_EXPORT .*?\b(snp_\w+)\(", path.read_text("utf-8"), re.M)
     }
-    assert "snp_lif_forward" in exported
+    assert "snp_neurons_forward" in exported
     assert {name for name in exported if f"{name}(" not in called} == set()

@@ -131,6 +131,11 @@ def test_what_is_not_finite_propagates_as_in_snntorch(kind: Kind, reset: str, ba
     found = [spk, *state]
     wanted = [expected[0], *(s[-1] for s in expected[-len(state) :])]
     assert not expected[-1].isfinite().all()
+    # With gradients on, and step by step, too.
+    leaf = cur.requires_grad_()
+    spk, state = ours.run(leaf)
+    found += [spk, *state, *stepped(ours, leaf, kind)]
+    wanted += [*wanted, *expected]
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 

@@ -12,8 +12,8 @@ namespace snp {
 
 #define SNP_DECLARE(isa)                                                                  \
   namespace isa {                                                                         \
-  void lif_forward(const LifForward&, int);                                               \
-  void lif_backward(const LifBackward&, int);                                             \
+  void neurons_forward(const NeuronsForward&, int);                                       \
+  void neurons_backward(const NeuronsBackward&, int);                                     \
   int64_t count_spikes(const float*, int64_t, int64_t, int64_t*, int);                    \
   int64_t spike_bits(const float*, int64_t, int64_t, int64_t, uint64_t*, int32_t*, int);  \
   int64_t spike_scratch(int64_t, int64_t, int64_t, int);                                  \
@@ -25,7 +25,7 @@ namespace snp {
   int64_t step(const StepPlan&, const float*, const int64_t*, int64_t);                   \
   }
 #define SNP_TABLE(isa)                                                                    \
-  Table{isa::lif_forward,        isa::lif_backward,         isa::count_spikes,            \
+  Table{isa::neurons_forward,    isa::neurons_backward,     isa::count_spikes,            \
         isa::spike_bits,         isa::spike_scratch,        isa::spike_linear_forward,    \
         isa::spike_linear_backward, isa::spike_conv_scratch, isa::spike_conv_forward,     \
         isa::spike_conv_backward, isa::step}
@@ -88,12 +88,12 @@ SNP_EXPORT int snp_use_isa(int which) {
   }
 }
 
-SNP_EXPORT void snp_lif_forward(const snp::LifForward* args, int threads) {
-  snp::chosen().table.lif_forward(*args, threads);
+SNP_EXPORT void snp_neurons_forward(const snp::NeuronsForward* args, int threads) {
+  snp::chosen().table.neurons_forward(*args, threads);
 }
 
-SNP_EXPORT void snp_lif_backward(const snp::LifBackward* args, int threads) {
-  snp::chosen().table.lif_backward(*args, threads);
+SNP_EXPORT void snp_neurons_backward(const snp::NeuronsBackward* args, int threads) {
+  snp::chosen().table.neurons_backward(*args, threads);
 }
 
 SNP_EXPORT int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites,

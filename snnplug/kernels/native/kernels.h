@@ -5,7 +5,7 @@
 
 namespace snp {
 
-// Surrogate derivatives; the numbers are those of snnplug/kernels/lif.py.
+// Surrogate derivatives; the numbers are those of snnplug/kernels/dynamics.py.
 enum Surrogate : int32_t {
   kHardFire = 0,
   kStraightThrough = 1,
@@ -13,41 +13,54 @@ enum Surrogate : int32_t {
   kFastSigmoid = 3,
   kSparseFastSigmoid = 4,
   kTriangular = 5,
+  kSigmoid = 6,
+  kGaussian = 7,
+  kMultiGaussian = 8,
 };
 
-enum Reset : int32_t { kSubtract = 0, kZero = 1, kNone = 2 };
+// Most numbers in the equation of a surrogate.
+constexpr int kConstants = 5;
 
-// A layer of leaky neurons over a sequence. Arrays are (steps, width) with width = batch * features,
-// parameters have one value per feature and are read at index % features.
-struct Lif {
+// "zero" clears the whole update of a membrane; kZeroMembrane, the "zero" of first-order neurons that
+// hear no spikes, clears the membrane and keeps the input of that step.
+enum Reset : int32_t { kSubtract = 0, kZero = 1, kNone = 2, kZeroMembrane = 3 };
+
+// A layer of neurons over a sequence. Arrays are (steps, width) or (width) with width = batch *
+// features; parameters have one value per feature and are read at index % features.
+struct Neurons {
   int64_t steps, width, features;
   int32_t reset, surrogate;
   int32_t attached;   // the gradient flows through the reset
   int32_t inclusive;  // fires at the threshold
   int32_t immediate;  // a spike resets the membrane in its own step, not in the next
+  int32_t learned;    // backward: gradients of the parameters are wanted
   float graded;       // height of a spike
-  float p0, p1;       // parameters of the surrogate
+  float constants[kConstants];  // of the surrogate
   const float* cur;
-  const float* mem0;  // (width), membrane before the first step
+  const float* mem0;  // state before the first step
+  const float* syn0;  // or null: first order
+  const float* spk0;  // or null: hears no spikes
+  const float* alpha;  // where there is a syn0
   const float* beta;
   const float* threshold;
+  const float* own;     // from each neuron to itself, or null
+  const float* weight;  // (features, features) from all to all, or null
 };
 
-struct LifForward {
-  Lif lif;
+struct NeuronsForward {
+  Neurons layer;
   float* spk;  // (steps, width)
-  float* mem;  // (width), membrane after the last step
+  float* syn;  // (width), state after the last step
+  float* mem;
 };
 
-struct LifBackward {
-  Lif lif;
-  const float* grad_spk;  // (steps, width)
-  const float* grad_mem;  // (width)
-  float* grad_cur;        // (steps, width)
-  float* grad_mem0;       // (width)
-  float* grad_beta;       // (width)
-  float* grad_threshold;  // (width)
-  float* grad_graded;     // (width)
+// Gradients; those of the parameters are per neuron and sample.
+struct NeuronsBackward {
+  Neurons layer;
+  const float *grad_spk, *grad_syn, *grad_mem;
+  float* grad_cur;  // (steps, width)
+  float *grad_spk0, *grad_syn0, *grad_mem0;
+  float *grad_alpha, *grad_beta, *grad_threshold, *grad_own, *grad_graded;
 };
 
 // A product with a mostly zero matrix x (rows, features), known by its bits (rows, features / 64
@@ -92,12 +105,9 @@ struct StepOp {
   float* mem;     // (columns)
   float* output;  // (stride): the currents, or the spikes of this step, which neurons read in the next
   float graded;
-  int32_t reset;  // a Reset, or kZeroMembrane
-  int32_t inclusive, immediate;  // as in Lif
+  int32_t reset;                 // a Reset
+  int32_t inclusive, immediate;  // as in Neurons
 };
-
-// "zero" of first-order neurons: clears the membrane and keeps the input of that step.
-constexpr int32_t kZeroMembrane = 3;
 
 struct StepPlan {
   int64_t count;
@@ -122,8 +132,8 @@ struct Frames {
 };
 
 struct Table {
-  void (*lif_forward)(const LifForward&, int threads);
-  void (*lif_backward)(const LifBackward&, int threads);
+  void (*neurons_forward)(const NeuronsForward&, int threads);
+  void (*neurons_backward)(const NeuronsBackward&, int threads);
   // Returns the number of ones if every value is 0 or 1, else -1; adds to counts (sites) if given.
   int64_t (*count_spikes)(const float* values, int64_t rows, int64_t sites, int64_t* counts,
                           int threads);

@@ -3,9 +3,9 @@
 // the input was given. Single-threaded: a step takes less than waking a second thread.
 
 #include <algorithm>
-#include <limits>
 
 #include "kernels.h"
+#include "neuron.h"
 
 namespace snp {
 namespace SNP_ISA {
@@ -55,24 +55,19 @@ void product(const StepOp& op, const float* x, const StepPlan& plan, float* sums
          : gather<false>(op, plan.index, plan.value, count, sums);
 }
 
-inline float fires(float mem, float threshold, float above) {
-  return mem - threshold > above ? 1.0f : 0.0f;
-}
-
 // snnTorch's order of operations, as in the kernels over a sequence.
 template <int reset, bool immediate, bool recurrent>
 void fire(const StepOp& op, const float* cur, const float* feedback) {
-  const float above = op.inclusive ? -std::numeric_limits<float>::denorm_min() : 0.0f;
-  const float graded = op.graded;
+  const float limit = above(op.inclusive), graded = op.graded;
 #pragma omp simd
   for (int64_t j = 0; j < op.columns; ++j) {
     const float threshold = op.threshold[j], beta = op.beta[j], mem = op.mem[j];
-    const float fired = reset == kNone ? 0.0f : fires(mem, threshold, above);
+    const float fired = reset == kNone ? 0.0f : fires(mem, threshold, limit);
     float u = (reset == kZeroMembrane ? beta * ((1.0f - fired) * mem) : beta * mem) + cur[j];
     if constexpr (recurrent) u = u + feedback[j];
     if constexpr (reset == kSubtract) u = u - fired * threshold;
     if constexpr (reset == kZero) u = u - fired * u;
-    const float spike = fires(u, threshold, above);
+    const float spike = fires(u, threshold, limit);
     if constexpr (immediate && reset == kSubtract) u = u - (spike - fired) * threshold;
     if constexpr (immediate && (reset == kZero || reset == kZeroMembrane))
       u = u - (spike - fired) * u;
@@ -94,11 +89,11 @@ void fire_reset(const StepOp& op, const float* cur, const float* feedback) {
 }
 
 void compare(const StepOp& op, const float* cur) {
-  const float above = op.inclusive ? -std::numeric_limits<float>::denorm_min() : 0.0f;
+  const float limit = above(op.inclusive);
 #pragma omp simd
   for (int64_t j = 0; j < op.columns; ++j) {
     op.mem[j] = cur[j];
-    op.output[j] = fires(cur[j], op.threshold[j], above) * op.graded;
+    op.output[j] = fires(cur[j], op.threshold[j], limit) * op.graded;
   }
 }
 

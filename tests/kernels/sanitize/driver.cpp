@@ -23,8 +23,8 @@
 extern "C" {
 const char* snp_isa();
 int snp_use_isa(int which);
-void snp_lif_forward(const snp::LifForward* args, int threads);
-void snp_lif_backward(const snp::LifBackward* args, int threads);
+void snp_neurons_forward(const snp::NeuronsForward* args, int threads);
+void snp_neurons_backward(const snp::NeuronsBackward* args, int threads);
 int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites, int64_t* counts,
                          int threads);
 int64_t snp_spike_bits(const float* x, int64_t rows, int64_t features, int64_t most, uint64_t* bits,
@@ -79,32 +79,50 @@ struct Scratch {
   void* const at;
 };
 
-void lif(int64_t steps, int64_t batch, int64_t features, int32_t surrogates, int threads) {
+// Which kind of neurons: bits of `options` in `neurons` below.
+constexpr int kAttached = 1, kImmediate = 2, kLearned = 4, kSecond = 8, kOwn = 16, kOptions = 32;
+
+void neurons(int64_t steps, int64_t batch, int64_t features, int32_t reset, int32_t surrogate,
+             int options, int threads) {
   const int64_t width = batch * features;
-  const Array cur = normal(steps * width), mem0 = normal(width), grad_mem = normal(width);
-  const Array grad_spk = normal(steps * width);
-  const Array beta(features, 0.9f), threshold(features, 0.5f);
-  for (int32_t surrogate = 0; surrogate < surrogates; ++surrogate) {
-    for (int32_t options = 0; options < 3 * 8; ++options) {
-      const snp::Lif layer{steps,       width,           features,        options / 8,
-                           surrogate,   options & 1,     options >> 1 & 1, options >> 2 & 1,
-                           1.5f,        0.7f,            1.3f,            cur.data(),
-                           mem0.data(), beta.data(),     threshold.data()};
-      Array spk(steps * width), mem(width), grad_cur(steps * width);
-      Array grad_mem0(width), d_beta(width), d_threshold(width), d_graded(width);
-      const snp::LifForward forward{layer, spk.data(), mem.data()};
-      snp_lif_forward(&forward, threads);
-      const snp::LifBackward backward{layer,
-                                      grad_spk.data(),
-                                      grad_mem.data(),
-                                      grad_cur.data(),
-                                      grad_mem0.data(),
-                                      d_beta.data(),
-                                      d_threshold.data(),
-                                      d_graded.data()};
-      snp_lif_backward(&backward, threads);
-    }
+  const Array cur = normal(steps * width), state = normal(width), grad = normal(width);
+  const Array grad_spk = normal(steps * width), decay(features, 0.9f), threshold(features, 0.5f);
+  const bool second = options & kSecond, own = options & kOwn, learned = options & kLearned;
+  const auto present = [](bool is, const Array& values) { return is ? values.data() : nullptr; };
+  const snp::Neurons layer{steps,
+                           width,
+                           features,
+                           reset,
+                           surrogate,
+                           (options & kAttached) != 0,
+                           surrogate % 2,
+                           (options & kImmediate) != 0,
+                           learned,
+                           1.5f,
+                           {0.7f, 1.3f, 0.9f, 0.4f, 0.2f},
+                           cur.data(),
+                           state.data(),
+                           present(second, state),
+                           present(own, state),
+                           present(second, decay),
+                           decay.data(),
+                           threshold.data(),
+                           present(own, decay),
+                           nullptr};
+  Array spk(steps * width), grad_cur(steps * width), out[10];
+  float* at[10];
+  const bool there[10] = {second, true, own, second, true, second && learned, learned, learned,
+                          own && learned, learned};
+  for (int k = 0; k < 10; ++k) {
+    if (there[k]) out[k].resize(width);
+    at[k] = there[k] ? out[k].data() : nullptr;
   }
+  const snp::NeuronsForward forward{layer, spk.data(), at[0], at[1]};
+  snp_neurons_forward(&forward, threads);
+  const snp::NeuronsBackward backward{
+      layer, grad_spk.data(), present(second, grad), grad.data(), grad_cur.data(), at[2], at[3],
+      at[4], at[5],           at[6],                 at[7],       at[8],           at[9]};
+  snp_neurons_backward(&backward, threads);
 }
 
 void count(int64_t rows, int64_t sites, int threads) {
@@ -254,9 +272,12 @@ void frames(int64_t batch, int64_t steps, int64_t sites, int threads) {
 }
 
 void kernels(int threads) {
-  lif(5, 3, 300, snp::kTriangular + 1, threads);
-  for (const int64_t features : {1, 17}) lif(7, 3, features, 1, threads);
-  lif(300, 1, 260, 1, threads);  // more steps than fit a whole tile
+  for (int32_t surrogate = 0; surrogate <= snp::kMultiGaussian; ++surrogate)
+    neurons(5, 3, 300, snp::kSubtract, surrogate, kAttached | kLearned, threads);
+  for (int32_t reset = 0; reset <= snp::kZeroMembrane; ++reset)
+    for (int options = 0; options < (reset == snp::kZeroMembrane ? kSecond : kOptions); ++options)
+      neurons(7, 3, options % 2 ? 1 : 100, reset, snp::kHardFire, options, threads);
+  neurons(300, 1, 260, snp::kZero, snp::kAtan, kOptions - 1, threads);  // tiles that are cut short
   for (const int64_t rows : {0, 1, 5, 200})
     for (const int64_t sites : {1, 7, 257}) count(rows, sites, threads);
   for (const int64_t rows : {1, 64, 200})

@@ -1,0 +1,290 @@
+r"""Neurons over a whole sequence in one operator: first and second order, recurrent or not.
+
+With :math:`r[t] = \mathbb{1}[u[t-1] > \theta]`, the reset that is due, and :math:`V` a dense map or
+a factor per neuron:
+
+.. math::
+    i[t] &= \alpha\, i[t-1] + I[t] + V(s[t-1]) &&\text{second order; first order } \alpha = 0 \\
+    a[t] &= \beta\, u[t-1] + i[t] \\
+    p[t] &= a[t] - \theta\, r[t] &&\text{reset "subtract"} \\
+    p[t] &= (1 - r[t])\, a[t] &&\text{reset "zero"} \\
+    p[t] &= \beta\, (1 - r[t])\, u[t-1] + i[t] &&\text{reset "membrane"} \\
+    s[t] &= h\, \mathbb{1}[p[t] > \theta]
+
+and :math:`u[t] = p[t]`; a reset that is not delayed takes :math:`\mathbb{1}[p[t] > \theta] - r[t]`
+times the threshold, or the potential itself, from it.
+
+Two implementations give the same spikes: torch (``reference.py``) for every dtype and device, and
+the native kernels for float32 on the CPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnplug.kernels import native, native_neurons, reference
+from snnplug.kernels.dynamics import (
+    Dynamics,
+    Parameters,
+    State,
+    known,
+    rebuilt,
+)
+from snnplug.kernels.reference import Rule, trace_of, trace_rows
+
+
+def takes(cur: Tensor, parameters: Parameters, dynamics: Dynamics) -> bool:
+    """Whether the operator takes this call; else it is left to elementary operations.
+
+    Those can be exported, differentiated twice, transformed by ``torch.func`` and, off the native
+    kernels' ground, compiled.
+    """
+    return (
+        known(dynamics.spike_grad) is not None
+        and cur.is_floating_point()
+        and cur.dim() >= 2
+        and cur.numel() > 0
+        and not torch.compiler.is_exporting()
+        and not torch._C._are_functorch_transforms_active()
+        and (_is_native(cur, parameters) or not torch.compiler.is_compiling())
+    )
+
+
+def _is_native(cur: Tensor, parameters: Parameters) -> bool:
+    """Whether the native kernel does the work; it has no dense recurrence."""
+    return parameters.weight is None and native.takes(cur, multiplies=False)
+
+
+def neurons(
+    cur: Tensor, state: State, parameters: Parameters, dynamics: Dynamics
+) -> tuple[Tensor, State]:
+    """Run a layer of neurons over a sequence.
+
+    Args:
+        cur: Input current, ``(T, B, *features)``.
+        state: The state before the first step; ``syn`` and ``spk`` where the layer has them.
+        parameters: Of the layer, on the device of ``cur``.
+        dynamics: Reset and surrogate; one that :func:`takes` says yes to.
+
+    Returns:
+        Spikes ``(T, B, *features)``, and the state after the last step.
+    """
+    surrogate = known(dynamics.spike_grad)
+    if surrogate is None:
+        raise TypeError(f"no operator knows the derivative of {dynamics.spike_grad!r}")
+    features = cur.shape[2:]
+    beta, threshold, alpha, own = (
+        None if p is None else p.to(cur.dtype).expand(features).contiguous()
+        for p in (parameters.beta, parameters.threshold, parameters.alpha, parameters.own)
+    )
+    learned = torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in parameters)
+    given = (cur, *state, *parameters)
+    kept = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
+    spk, syn, mem, _ = _forward(
+        cur.contiguous(),
+        state.mem.contiguous(),
+        None if state.syn is None else state.syn.contiguous(),
+        None if state.spk is None else state.spk.contiguous(),
+        beta,
+        threshold,
+        parameters.graded,
+        alpha,
+        own,
+        None if parameters.weight is None else parameters.weight.contiguous(),
+        parameters.bias,
+        dynamics.reset,
+        surrogate.kind,
+        list(surrogate.parameters()),
+        surrogate.inclusive,
+        not dynamics.detach_reset,
+        not dynamics.reset_delay and dynamics.reset != "none",
+        learned,
+        _is_native(cur, parameters),
+        kept,
+    )
+    last = None if state.spk is None else spk[-1].clone()
+    return spk, State(mem, None if state.syn is None else syn, last)
+
+
+@torch.library.custom_op("snnplug::neurons", mutates_args=())
+def _forward(
+    cur: Tensor,
+    mem: Tensor,
+    syn: Tensor | None,
+    spk: Tensor | None,
+    beta: Tensor,
+    threshold: Tensor,
+    graded: Tensor,
+    alpha: Tensor | None,
+    own: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    reset: str,
+    surrogate: str,
+    constants: list[float],
+    inclusive: bool,
+    attached: bool,
+    immediate: bool,
+    learned: bool,
+    native_kernel: bool,
+    kept: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return spikes, synaptic current, membrane, and what backward needs beside the inputs."""
+    rule = Rule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
+    state = State(mem, syn, spk)
+    if not native_kernel:
+        p = Parameters(beta, threshold, graded.to(cur.dtype), alpha, own, weight, bias)
+        trace = cur.new_empty((_rows(rule, syn is not None) if kept else 0, *cur.shape))
+        rows = trace_of(trace, rule, syn is not None) if kept else None
+        spikes, last = reference.forward(cur, state, p, rule, rows)
+        return spikes, _or_empty(last.syn, cur), last.mem, trace
+    p = Parameters(beta, threshold, graded, alpha, own)
+    spikes, last = native_neurons.forward(cur, state, p, rule)
+    return spikes, _or_empty(last.syn, cur), last.mem, cur.new_empty((0, *cur.shape))
+
+
+def _or_empty(tensor: Tensor | None, like: Tensor) -> Tensor:
+    """Return the tensor, or an empty one: an operator cannot return None."""
+    return like.new_empty(0) if tensor is None else tensor
+
+
+def _rows(rule: Rule, second: bool) -> int:
+    """Return how many values per neuron and step the backward pass needs."""
+    return 1 + sum(trace_rows(rule, second))
+
+
+@_forward.register_fake
+def _(
+    cur: Tensor, mem: Tensor, syn: Tensor | None, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    # Only the native kernel is ever traced; it keeps nothing.
+    return (
+        torch.empty_like(cur),
+        cur.new_empty(0) if syn is None else torch.empty_like(syn),
+        torch.empty_like(mem),
+        cur.new_empty((0, *cur.shape)),
+    )
+
+
+@torch.library.custom_op("snnplug::neurons_backward", mutates_args=())
+def _backward(
+    grad_spk: Tensor,
+    grad_syn: Tensor | None,
+    grad_mem: Tensor,
+    cur: Tensor | None,
+    trace: Tensor,
+    mem: Tensor,
+    syn: Tensor | None,
+    spk: Tensor | None,
+    beta: Tensor,
+    threshold: Tensor,
+    graded: Tensor,
+    alpha: Tensor | None,
+    own: Tensor | None,
+    weight: Tensor | None,
+    reset: str,
+    surrogate: str,
+    constants: list[float],
+    inclusive: bool,
+    attached: bool,
+    immediate: bool,
+    learned: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of current, membrane, synaptic current, spikes, parameters and weight.
+
+    Those of the parameters are (alpha, beta, threshold, own, graded) per neuron and sample: they
+    are summed over the samples outside, in an order that does not depend on the number of threads.
+    """
+    rule = Rule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
+    start, grads = State(mem, syn, spk), State(grad_mem, grad_syn)
+    if cur is None:
+        p = Parameters(beta, threshold, graded.to(mem.dtype), alpha, own, weight)
+        rows = trace_of(trace, rule, syn is not None)
+        found = reference.backward(grad_spk, grads, start, p, rule, rows)
+    else:
+        p = Parameters(beta, threshold, graded, alpha, own)
+        found = native_neurons.backward(grad_spk, grads, cur, start, p, rule)
+    d_syn, d_spk, d_parameters, d_weight = (
+        _or_empty(x, mem)
+        for x in (found.state.syn, found.state.spk, found.parameters, found.weight)
+    )
+    return found.cur, found.state.mem, d_syn, d_spk, d_parameters, d_weight
+
+
+@_backward.register_fake
+def _(
+    grad_spk: Tensor,
+    grad_syn: Tensor | None,
+    grad_mem: Tensor,
+    cur: Tensor | None,
+    trace: Tensor,
+    mem: Tensor,
+    syn: Tensor | None,
+    spk: Tensor | None,
+    *rest: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    learned: bool = rest[-1]
+    return (
+        torch.empty_like(grad_spk),
+        torch.empty_like(mem),
+        mem.new_empty(0) if syn is None else torch.empty_like(syn),
+        mem.new_empty(0) if spk is None else torch.empty_like(spk),
+        mem.new_empty((5, *mem.shape) if learned else 0),
+        mem.new_empty(0),
+    )
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    cur, *tensors = inputs[:11]
+    # The native kernel computes the states again from the current; torch keeps them instead.
+    from_current = inputs[18]
+    ctx.save_for_backward(cur if from_current else None, output[3], *tensors[:-1])
+    ctx.constants = inputs[11:18]
+    ctx.set_materialize_grads(False)
+
+
+def _vjp(
+    ctx: Any,
+    grad_spk: Tensor | None,
+    grad_syn: Tensor | None,
+    grad_mem: Tensor | None,
+    _: Tensor | None,
+) -> tuple[Any, ...]:
+    cur, trace, mem, syn, spk, beta, threshold, graded, alpha, own, weight = ctx.saved_tensors
+    shape = trace.shape[1:]
+    grad_spk = mem.new_zeros(shape) if grad_spk is None else grad_spk.contiguous()
+    grad_mem = torch.zeros_like(mem) if grad_mem is None else grad_mem.contiguous()
+    if syn is not None:
+        grad_syn = torch.zeros_like(syn) if grad_syn is None else grad_syn.contiguous()
+    else:
+        grad_syn = None
+    tensors = (mem, syn, spk, beta, threshold, graded, alpha, own, weight)
+    grad_cur, d_mem, d_syn, d_spk, parameters, d_weight = _backward(
+        grad_spk, grad_syn, grad_mem, cur, trace, *tensors, *ctx.constants
+    )
+    needs = ctx.needs_input_grad
+
+    def summed(row: int, needed: bool) -> Tensor | None:
+        return parameters[row].sum(0) if needed else None
+
+    d_graded = summed(4, needs[6])
+    return (
+        grad_cur,
+        d_mem,
+        None if syn is None else d_syn,
+        None if spk is None else d_spk,
+        summed(1, needs[4]),
+        summed(2, needs[5]),
+        None if d_graded is None else d_graded.sum().to(graded.dtype),
+        summed(0, needs[7]),
+        summed(3, needs[8]),
+        d_weight if needs[9] else None,
+        grad_cur.sum((0, 1)) if needs[10] else None,
+        *(None for _ in range(9)),
+    )
+
+
+torch.library.register_autograd("snnplug::neurons", _vjp, setup_context=_setup)
