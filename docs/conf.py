@@ -131,6 +131,7 @@ def _sram(node_nm: int) -> str:
 def _bill(name: str) -> str:
     """Return the bill of the network that the target's calibration assumes."""
     from snnplug.hardware.activity import Activity, Layer, NeuronLayer, SynapticLayer
+    from snnplug.hardware.operand import BINARY
 
     sizes, spikes, samples = [784, 256, 256, 10], [103.879325, 59.001575, 66.66215], 1_000_000
     layers: list[Layer] = []
@@ -147,7 +148,7 @@ def _bill(name: str) -> str:
                 presentations=samples,
                 events=events,
                 synops=events * fan_out,
-                operand="binary",
+                operand=BINARY,
             ),
             NeuronLayer(f"n{i}", "DiscontinuousIF", fan_out, samples, 0, False, "none", False),
         ]

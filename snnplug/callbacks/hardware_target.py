@@ -8,7 +8,6 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
 
 from snnplug.callbacks.run_folder import run_folder, write_json
 from snnplug.errors import ArgumentError
@@ -185,9 +184,13 @@ def _over_processes(activity: Activity, trainer: pl.Trainer, device: torch.devic
     if trainer.world_size == 1:
         return activity
 
-    def total(counts: list[int]) -> list[int]:
-        tensor = torch.tensor(counts, dtype=torch.int64, device=device)
-        summed = cast(Tensor, trainer.strategy.reduce(tensor, reduce_op="sum"))
-        return [int(value) for value in summed.tolist()]
+    def gather(text: str) -> list[str]:
+        mine = torch.tensor(list(text.encode()), dtype=torch.uint8, device=device)
+        lengths = trainer.strategy.all_gather(torch.tensor([len(mine)], device=device)).flatten()
+        padded = torch.zeros(int(lengths.max()), dtype=torch.uint8, device=device)
+        padded[: len(mine)] = mine
+        rows = trainer.strategy.all_gather(padded).reshape(len(lengths), -1)
+        pairs = zip(rows.tolist(), lengths.tolist(), strict=True)
+        return [bytes(row[:length]).decode() for row, length in pairs]
 
-    return activity.reduce(total)
+    return activity.over_processes(gather)

@@ -1,101 +1,20 @@
-"""What a network did: integer counts per layer, without any hardware in them."""
+"""What a network did: the counts of its layers, which add up and can be stored."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
 
 from snnplug.errors import MeasurementError
-
-Operand = Literal["binary", "analog"]
-Leak = Literal["none", "shift", "multiply"]
-
-
-@dataclass(frozen=True)
-class SynapticLayer:
-    """Counts of one layer of weights, summed over all samples and time steps.
-
-    Attributes:
-        name: Its name in the network.
-        kind: ``"Linear"`` or ``"Conv2d"``; a subclass counts as what it is a kind of.
-        inputs: Input sites per time step.
-        outputs: Output sites per time step.
-        weights: Stored weights.
-        fan_out: Synapses per time step, that is synaptic operations if every input were active.
-            Taps that fall on zero padding are no synapses.
-        presentations: Samples x time steps seen.
-        events: Inputs that were not zero.
-        synops: Synaptic operations: each event counted once per output that it reaches.
-        operand: ``"binary"`` if every input was 0 or 1, else ``"analog"``.
-    """
-
-    name: str
-    kind: str
-    inputs: int
-    outputs: int
-    weights: int
-    fan_out: int
-    presentations: int
-    events: int
-    synops: int
-    operand: Operand
-
-    @property
-    def dense_synops(self) -> int:
-        """Synaptic operations of a machine that skips no zero."""
-        return self.fan_out * self.presentations
-
-
-@dataclass(frozen=True)
-class NeuronLayer:
-    """Counts of one layer of neurons, summed over all samples and time steps.
-
-    Attributes:
-        name: Its name in the network.
-        kind: Class of the module, such as ``"ContinuousIF"``.
-        neurons: Neurons.
-        presentations: Samples x time steps seen.
-        spikes: Spikes emitted.
-        stateful: Whether a membrane is kept from one time step to the next.
-        leak: What the leak takes per neuron and step: nothing, a shift and an addition, or a
-            multiplication.
-        resets: Whether a spike changes the membrane.
-    """
-
-    name: str
-    kind: str
-    neurons: int
-    presentations: int
-    spikes: int
-    stateful: bool
-    leak: Leak
-    resets: bool
-
-
-@dataclass(frozen=True)
-class PoolLayer:
-    """Counts of one max-pooling layer, summed over all samples and time steps.
-
-    Attributes:
-        name: Its name in the network.
-        kind: Class of the module.
-        inputs: Input sites per time step.
-        presentations: Samples x time steps seen.
-        compares: Comparisons of two currents; pooling binary spikes takes none.
-    """
-
-    name: str
-    kind: str
-    inputs: int
-    presentations: int
-    compares: int
-
-
-Layer = SynapticLayer | NeuronLayer | PoolLayer
-#: Counters that add up over batches; everything else describes the layer and has to agree.
-_COUNTERS = ("presentations", "events", "synops", "spikes", "compares")
+from snnplug.hardware.operand import Operand as Operand
+from snnplug.hardware.records import ElementwiseLayer as ElementwiseLayer
+from snnplug.hardware.records import Layer as Layer
+from snnplug.hardware.records import Leak as Leak
+from snnplug.hardware.records import NeuronLayer as NeuronLayer
+from snnplug.hardware.records import PoolLayer as PoolLayer
+from snnplug.hardware.records import SynapticLayer as SynapticLayer
+from snnplug.hardware.records import add_layers, read_layer
 
 
 @dataclass(frozen=True)
@@ -156,43 +75,39 @@ class Activity:
         return {
             layer.name: layer.spikes / (layer.neurons * layer.presentations)
             for layer in self.neuronal
+            if layer.presentations
         }
 
     def __add__(self, other: Activity) -> Activity:
-        """Add the counts of two measurements of the same network."""
-        if len(self.layers) != len(other.layers):
+        """Add the counts of two measurements of the same network.
+
+        Raises:
+            MeasurementError: They are not of the same network. One that holds nothing adds nothing.
+        """
+        if not self.layers or not other.layers:
+            layers = self.layers or other.layers
+        elif len(self.layers) != len(other.layers):
             raise MeasurementError(
                 f"activities of {len(self.layers)} and {len(other.layers)} layers do not add up; "
                 "both have to come from the same network"
             )
-        layers = tuple(_add(a, b) for a, b in zip(self.layers, other.layers, strict=True))
+        else:
+            layers = tuple(map(add_layers, self.layers, other.layers))
         unpriced = tuple(dict.fromkeys(self.unpriced + other.unpriced))
         return Activity(self.samples + other.samples, layers, unpriced)
 
-    def reduce(self, total: Callable[[list[int]], list[int]]) -> Activity:
-        """Return the activity with every counter replaced by its total over processes.
+    def over_processes(self, gather: Callable[[str], list[str]]) -> Activity:
+        """Return the sum of the activities of all processes.
 
         Args:
-            total: Sums a list of integers elementwise over all processes.
+            gather: Takes the text of this process and returns those of all of them.
+
+        Example:
+            >>> one = Activity(1, (NeuronLayer("n", "Leaky", 4, 2, 3, True, "none", True),))
+            >>> one.over_processes(lambda mine: [mine, mine]) == one + one
+            True
         """
-        owners = [
-            (index, f.name)
-            for index, layer in enumerate(self.layers)
-            for f in fields(layer)
-            if f.name in _COUNTERS
-        ]
-        counts = [getattr(self.layers[index], name) for index, name in owners]
-        analog = [int(layer.operand == "analog") for layer in self.synaptic]
-        totals = total([self.samples, *counts, *analog])
-        layers: list[Layer] = list(self.layers)
-        for (index, name), value in zip(owners, totals[1:], strict=False):
-            changed: dict[str, Any] = {name: value}
-            layers[index] = replace(layers[index], **changed)
-        seen_analog = iter(totals[1 + len(counts) :])
-        for index, layer in enumerate(layers):
-            if isinstance(layer, SynapticLayer) and next(seen_analog):
-                layers[index] = replace(layer, operand="analog")
-        return Activity(totals[0], tuple(layers), self.unpriced)
+        return sum(map(Activity.from_json, gather(self.to_json())), Activity(0, ()))
 
     def to_json(self) -> str:
         """Return everything as JSON text; :meth:`from_json` reads it back."""
@@ -203,24 +118,5 @@ class Activity:
     def from_json(cls, text: str) -> Activity:
         """Read what :meth:`to_json` wrote."""
         content = json.loads(text)
-        layers = tuple(_layer(entry) for entry in content["layers"])
+        layers = tuple(map(read_layer, content["layers"]))
         return cls(content["samples"], layers, tuple(content["unpriced"]))
-
-
-def _layer(entry: dict[str, Any]) -> Layer:
-    kinds = {kind.__name__: kind for kind in (SynapticLayer, NeuronLayer, PoolLayer)}
-    values = dict(entry)
-    layer: Layer = kinds[values.pop("type")](**values)
-    return layer
-
-
-def _add(a: Layer, b: Layer) -> Layer:
-    summed = {
-        f.name: getattr(a, f.name) + getattr(b, f.name, 0) for f in fields(a) if f.name in _COUNTERS
-    }
-    if isinstance(a, SynapticLayer) and isinstance(b, SynapticLayer) and a.operand != b.operand:
-        summed["operand"] = "analog"
-    merged = replace(a, **summed)
-    if replace(b, **summed) != merged:
-        raise MeasurementError(f"layers {a} and {b} do not add up; they describe different layers")
-    return merged

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from snnplug.errors import TargetError
-from snnplug.hardware.activity import Activity, Layer, NeuronLayer, SynapticLayer
+from snnplug.hardware.activity import Activity, Layer, NeuronLayer, PoolLayer, SynapticLayer
 from snnplug.hardware.report import EnergyReport, LayerCost
 from snnplug.hardware.target import Target
 
@@ -108,7 +108,7 @@ class PerEvent(Target):
         )
 
     def _synop_pj(self, layer: SynapticLayer) -> float | None:
-        return self.events.synop_pj if layer.operand == "binary" else self.events.analog_synop_pj
+        return self.events.synop_pj if layer.operand.adds else self.events.analog_synop_pj
 
     def _lacks(self, layer: Layer) -> bool:
         """Whether the layer worked and there is no figure for its work."""
@@ -117,8 +117,11 @@ class PerEvent(Target):
         if self.scope == "all_in":
             return False
         if isinstance(layer, NeuronLayer):
-            return self.events.neuron_update_pj is None
-        return layer.compares > 0
+            # What was published is the update of a leaky neuron, not of an LSTM cell.
+            return self.events.neuron_update_pj is None or layer.lookups > 0
+        if isinstance(layer, PoolLayer):
+            return layer.compares + layer.adds > 0
+        return layer.multiplies + layer.adds > 0
 
     def _layer_cost(self, layer: Layer, samples: int) -> LayerCost:
         parts, synops = {"synapse": 0.0, "neuron": 0.0}, 0.0

@@ -8,7 +8,15 @@ from math import ceil
 from typing import ClassVar
 
 from snnplug.errors import TargetError
-from snnplug.hardware.activity import Activity, Layer, NeuronLayer, PoolLayer, SynapticLayer
+from snnplug.hardware.activity import (
+    Activity,
+    ElementwiseLayer,
+    Layer,
+    Leak,
+    NeuronLayer,
+    PoolLayer,
+    SynapticLayer,
+)
 from snnplug.hardware.report import EnergyReport, LayerCost
 from snnplug.hardware.sram import Column, sram
 from snnplug.hardware.target import Target
@@ -186,7 +194,7 @@ class SparseDigital(Target):
             synops=activity.synops,
             spikes_per_synapse=activity.spikes_per_synapse,
             layers=layers,
-            unpriced=activity.unpriced,
+            unpriced=activity.unpriced + _without_figure(activity),
             statement=self.statement,
         )
 
@@ -211,7 +219,9 @@ class SparseDigital(Target):
             return self._synaptic(layer, samples, dense)
         if isinstance(layer, NeuronLayer):
             return self._neurons(layer, samples)
-        return self._pool(layer, samples)
+        if isinstance(layer, PoolLayer):
+            return self._pool(layer, samples)
+        return self._elementwise(layer, samples)
 
     def _synaptic(self, layer: SynapticLayer, samples: int, dense: bool) -> _Cost:
         d = self.datapath
@@ -228,8 +238,9 @@ class SparseDigital(Target):
         _, bank_kb = self._banks(layer)
         row_pj = self._sram(bank_kb, row_width, "read_pj")
         accumulate = self._add(d.membrane_bits) + self.ops.register_pj_per_bit * d.membrane_bits
-        if layer.operand == "analog":
-            accumulate += self.ops.mul_pj_per_bit2 * d.activation_bits * d.weight_bits
+        if not layer.operand.adds:
+            bits = layer.operand.bits or d.activation_bits
+            accumulate += self.ops.mul_pj_per_bit2 * bits * d.weight_bits
         parts = {
             "scan": scan,
             "weight_read": rows * row_pj * (floor + (1 - floor) * lane_use),
@@ -239,6 +250,8 @@ class SparseDigital(Target):
 
     def _rows(self, layer: SynapticLayer, events: float, synops: float, tiles: int) -> float:
         """Rows of weights read per inference."""
+        if layer.kind == "OneToOne":
+            return events
         if layer.kind == "Linear":
             return events * tiles
         if layer.outputs >= self.datapath.lanes or not events:
@@ -253,14 +266,12 @@ class SparseDigital(Target):
         if layer.stateful:
             kb = self._membrane_kb(layer)
             access = self._sram(kb, 32, "read_pj") + self._sram(kb, 32, "write_pj")
-            membrane = updates * access * d.membrane_bits / 32
-        leak = {
-            "none": 0.0,
-            "shift": self._add(d.membrane_bits),
-            "multiply": self.ops.mul_pj_per_bit2 * d.membrane_bits * 8,
-        }[layer.leak]
-        compare = self.ops.compare_pj_per_bit * d.membrane_bits
-        neuron = updates * (leak + compare + self._add(d.membrane_bits))
+            membrane = updates * layer.states * access * d.membrane_bits / 32
+        leaks = sum(map(self._leak, (layer.leak, *layer.other_leaks)))
+        compares = layer.compares * self._compare()
+        adds = (1 + layer.adds) * self._add(d.membrane_bits)
+        multiplies = layer.multiplies * self._multiply(d.activation_bits)
+        neuron = updates * (leaks + compares + adds + multiplies)
         if layer.stateful and layer.resets:
             neuron += layer.spikes / samples * self._add(d.membrane_bits)
         words = ceil(layer.neurons / d.spike_word_bits) * steps
@@ -272,9 +283,21 @@ class SparseDigital(Target):
         return _Cost(parts, cycles=d.neuron_cycles * ceil(layer.neurons / d.lanes) * steps)
 
     def _pool(self, layer: PoolLayer, samples: int) -> _Cost:
-        compare = self.ops.compare_pj_per_bit * self.datapath.membrane_bits
-        # Compared on the way from the accumulators to the neurons: no cycle of its own.
-        return _Cost({"neuron": layer.compares / samples * compare}, cycles=0.0)
+        # Done on the way from the accumulators to the neurons: no cycle of its own.
+        adds = layer.adds * self._add(self.datapath.membrane_bits)
+        return _Cost({"neuron": (layer.compares * self._compare() + adds) / samples}, cycles=0.0)
+
+    def _elementwise(self, layer: ElementwiseLayer, samples: int) -> _Cost:
+        adds = layer.adds * self._add(self.datapath.membrane_bits)
+        multiplies = layer.multiplies * self._multiply(self.datapath.weight_bits)
+        return _Cost({"neuron": (adds + multiplies) / samples}, cycles=0.0)
+
+    def _leak(self, leak: Leak) -> float:
+        return {
+            "none": 0.0,
+            "shift": self._add(self.datapath.membrane_bits),
+            "multiply": self._multiply(8),
+        }[leak]
 
     def _leak_uw(self, activity: Activity) -> float:
         return self.overhead.logic_leak_uw + self._memories(activity, "leak_uw")
@@ -287,6 +310,8 @@ class SparseDigital(Target):
         row_width = self.datapath.lanes * self.datapath.weight_bits
         total = 0.0
         for layer in activity.synaptic:
+            if layer.shares_weights:
+                continue
             banks, each_kb = self._banks(layer)
             total += banks * self._sram(each_kb, row_width, column)
         for neurons in activity.neuronal:
@@ -301,7 +326,7 @@ class SparseDigital(Target):
         return banks, max(1.0, kb / banks)
 
     def _membrane_kb(self, layer: NeuronLayer) -> float:
-        return max(1.0, layer.neurons * self.datapath.membrane_bits / 8 / 1024)
+        return max(1.0, layer.neurons * layer.states * self.datapath.membrane_bits / 8 / 1024)
 
     def _buffer(self, column: Column) -> float:
         return self._sram(self.sram.spike_buffer_kb, self.datapath.spike_word_bits, column)
@@ -311,3 +336,19 @@ class SparseDigital(Target):
 
     def _add(self, bits: int) -> float:
         return self.ops.add_pj_per_bit * bits
+
+    def _compare(self) -> float:
+        """Energy of comparing two membranes."""
+        return self.ops.compare_pj_per_bit * self.datapath.membrane_bits
+
+    def _multiply(self, bits: int) -> float:
+        """Energy of multiplying a membrane by a number of so many bits."""
+        return self.ops.mul_pj_per_bit2 * self.datapath.membrane_bits * bits
+
+
+def _without_figure(activity: Activity) -> tuple[str, ...]:
+    return tuple(
+        f"{layer.name} ({layer.kind}: sigmoid, tanh)"
+        for layer in activity.neuronal
+        if layer.lookups
+    )

@@ -22,10 +22,17 @@ _WRAP = 2**32
 
 @dataclass(frozen=True)
 class Tally:
-    """Events, in total or per site, and whether every value was 0 or 1; on the tensor's device."""
+    """Events of a tensor.
 
-    counts: Tensor
-    is_binary: Tensor
+    Attributes:
+        counts: Per site, int64, on the tensor's device; a number where no axis is kept.
+        events: In total.
+        is_binary: Whether every value was exactly 0 or 1.
+    """
+
+    counts: Tensor | int
+    events: int
+    is_binary: bool
 
 
 def tally(x: Tensor, keep: int = 0) -> Tally:
@@ -36,29 +43,34 @@ def tally(x: Tensor, keep: int = 0) -> Tally:
         keep: How many trailing axes keep counts of their own; the others are summed over.
 
     Returns:
-        Counts of shape ``x.shape[-keep:]`` (0-dimensional for 0) as int64, and a 0-dimensional
-        bool.
+        Counts of shape ``x.shape[-keep:]``, one number for 0.
 
     Example:
         >>> seen = tally(torch.tensor([[0.0, 1.0], [1.0, 1.0]]), keep=1)
-        >>> seen.counts.tolist(), bool(seen.is_binary)
-        ([1, 2], True)
+        >>> seen.counts.tolist(), seen.events, seen.is_binary
+        ([1, 2], 3, True)
     """
     values = x.detach()
     sites = values.shape[values.dim() - keep :]
-    counts = _counts_if_binary(values, sites) if _is_fast(values) else None
-    if counts is not None:
-        return Tally(counts, torch.tensor(True))
+    fast = _counts_if_binary(values, sites) if _is_fast(values) else None
+    if fast is not None:
+        return Tally(fast[1], fast[0], True)
     events = values != 0
-    binary = torch.tensor(False) if _is_fast(values) else (values == events).all()
-    return Tally(events.sum(tuple(range(values.dim() - keep))), binary)
+    binary = not _is_fast(values) and bool((values == events).all())
+    if keep == 0:
+        total = int(events.sum())
+        return Tally(total, total, binary)
+    counts = events.sum(tuple(range(values.dim() - keep))) if keep < values.dim() else events.long()
+    return Tally(counts, int(counts.sum()), binary)
 
 
-def is_binary(x: Tensor) -> Tensor:
-    """Return, as a 0-dimensional bool on its device, whether every value is exactly 0 or 1."""
+def spikes_of(x: Tensor) -> int | None:
+    """Return how many values are 1 if all others are exactly 0, else None."""
     if _is_fast(x):
-        return torch.tensor(_counts_if_binary(x.detach(), torch.Size()) is not None)
-    return (x == (x != 0)).all()
+        fast = _counts_if_binary(x.detach(), torch.Size())
+        return None if fast is None else fast[0]
+    events = x != 0
+    return int(events.sum()) if bool((x == events).all()) else None
 
 
 def _is_fast(x: Tensor) -> bool:
@@ -66,12 +78,15 @@ def _is_fast(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
 
 
-def _counts_if_binary(x: Tensor, sites: torch.Size) -> Tensor | None:
-    """Return the ones, summed over all axes but the last, if every value is 0 or 1, else None."""
+def _counts_if_binary(x: Tensor, sites: torch.Size) -> tuple[int, Tensor | int] | None:
+    """Return the ones, in total and per site, if every value is 0 or 1, else None."""
     if native.library() is None:
-        return _counts_by_sums(x, sites)
+        counts = _counts_by_sums(x, sites)
+        return None if counts is None else (int(counts.sum()), counts if sites else int(counts))
     seen = native.count_spikes(x.contiguous(), prod(sites))
-    return None if seen is None else seen[1].reshape(sites)
+    if seen is None:
+        return None
+    return seen[0], seen[1].reshape(sites) if sites else seen[0]
 
 
 def _counts_by_sums(x: Tensor, sites: torch.Size) -> Tensor | None:

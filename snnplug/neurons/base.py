@@ -37,6 +37,9 @@ class SequenceNeuron(snn.SpikingNeuron):  # type: ignore[misc]  # snnTorch ships
     stateful: ClassVar[bool] = True
     #: Whether one membrane with at most one leak is all that the neuron keeps; it asks that too.
     one_membrane: ClassVar[bool] = True
+    #: Names of the factors that the state decays by, the membrane's first, for a neuron that keeps
+    #: more; None with ``one_membrane`` is ``beta``. A neuron with neither has no price.
+    decays: ClassVar[tuple[str, ...] | None] = None
 
     def __init__(
         self,

@@ -71,8 +71,8 @@ class RLeaky(RecurrentLIF):
             another one, ``state_quant`` is no function, or inhibition meets an input that is not
             ``(B, N)``.
 
-    Hardware: not priced yet, because its spikes also read the recurrent weights; a report names it
-    under ``unpriced``.
+    Hardware: as ``Leaky``; the recurrent weights are a layer of their own, ``….recurrent`` or, one
+    to one, ``….V``, read by the spikes of the step before.
 
     Example:
         >>> import torch
@@ -94,6 +94,7 @@ class RLeaky(RecurrentLIF):
 
     state_names: ClassVar[tuple[str, ...]] = ("spk", "mem")
     one_membrane: ClassVar[bool] = False
+    decays: ClassVar[tuple[str, ...] | None] = ("beta",)
 
     def __init__(
         self,

@@ -75,8 +75,8 @@ class RSynaptic(RecurrentLIF):
             another one, ``state_quant`` is no function, or inhibition meets an input that is not
             ``(B, N)``.
 
-    Hardware: not priced yet, because it keeps two states and two leaks per neuron and its spikes
-    also read the recurrent weights; a report names it under ``unpriced``.
+    Hardware: as ``Synaptic``; the recurrent weights are a layer of their own, ``….recurrent`` or,
+    one to one, ``….V``, read by the spikes of the step before.
 
     Example:
         >>> import torch
@@ -99,6 +99,7 @@ class RSynaptic(RecurrentLIF):
 
     state_names: ClassVar[tuple[str, ...]] = ("spk", "syn", "mem")
     one_membrane: ClassVar[bool] = False
+    decays: ClassVar[tuple[str, ...] | None] = ("beta", "alpha")
 
     def __init__(
         self,

@@ -59,8 +59,8 @@ class Synaptic(LIF):
         ArgumentError: The reset mechanism is another one, ``state_quant`` is no function, or
             inhibition meets an input that is not ``(B, N)``.
 
-    Hardware: not priced yet, because it keeps two states and two leaks per neuron; a report names
-    it under ``unpriced``.
+    Hardware: two states and two leaks per neuron and step, and the addition of the synaptic
+    current to the membrane.
 
     Example:
         >>> import torch
@@ -80,6 +80,7 @@ class Synaptic(LIF):
 
     state_names: ClassVar[tuple[str, ...]] = ("syn", "mem")
     one_membrane: ClassVar[bool] = False
+    decays: ClassVar[tuple[str, ...] | None] = ("beta", "alpha")
 
     def __init__(
         self,

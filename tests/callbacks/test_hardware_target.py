@@ -159,10 +159,10 @@ def test_what_cannot_be_priced_is_said(tmp_path: Path) -> None:
     class Normed(DenseSNN):
         def __init__(self) -> None:
             super().__init__((9,), 3, hidden=(20,))
-            self.layers.insert(3, nn.BatchNorm1d(20))
+            self.layers.insert(3, nn.LayerNorm(20))
 
     net = SpikingClassifier(Normed(), num_classes=3)
-    with pytest.warns(UserWarning, match=r"cannot price layers.3 \(BatchNorm1d\)"):
+    with pytest.warns(UserWarning, match=r"cannot price layers.3 \(LayerNorm\)"):
         trainer(tmp_path, HardwareTarget(), max_epochs=1).fit(net, loader(), loader())
 
 

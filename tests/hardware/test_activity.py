@@ -8,9 +8,10 @@ import pytest
 
 from snnplug.errors import MeasurementError
 from snnplug.hardware.activity import Activity, NeuronLayer, PoolLayer, SynapticLayer
+from snnplug.hardware.operand import ANALOG, BINARY
 
-FC = SynapticLayer("fc", "Linear", 8, 4, 32, 32, 10, 20, 80, "binary")
-POOL = PoolLayer("pool", "MaxPool2d", 8, 10, 80)
+FC = SynapticLayer("fc", "Linear", 8, 4, 32, 32, 10, 20, 80, BINARY)
+POOL = PoolLayer("pool", "MaxPool2d", 8, 10, ANALOG)
 LIF = NeuronLayer("lif", "ContinuousIF", 4, 10, 7, True, "none", True)
 ONE = Activity(2, (FC, POOL, LIF), ("bn (BatchNorm2d)",))
 
@@ -19,7 +20,7 @@ def test_adds_counters_and_nothing_else() -> None:
     total = ONE + ONE
     assert total.samples == 4
     assert total.layers[0] == replace(FC, presentations=20, events=40, synops=160)
-    assert total.layers[1] == replace(POOL, presentations=20, compares=160)
+    assert total.layers[1] == replace(POOL, presentations=20)
     assert total.layers[2] == replace(LIF, presentations=20, spikes=14)
     assert total.unpriced == ONE.unpriced
     assert (total.synops, total.spikes_per_synapse) == (ONE.synops, ONE.spikes_per_synapse)
@@ -33,18 +34,18 @@ def test_per_inference_figures() -> None:
 
 
 def test_sum_with_an_analog_input_is_analog() -> None:
-    graded = replace(ONE, layers=(replace(FC, operand="analog"), POOL, LIF))
-    assert (ONE + graded).synaptic[0].operand == "analog"
-    assert (graded + ONE).synaptic[0].operand == "analog"
+    graded = replace(ONE, layers=(replace(FC, operand=ANALOG), POOL, LIF))
+    assert (ONE + graded).synaptic[0].operand == ANALOG
+    assert (graded + ONE).synaptic[0].operand == ANALOG
 
 
-def test_reduce_over_processes_equals_the_sum() -> None:
-    graded = replace(ONE, layers=(replace(FC, operand="analog"), POOL, LIF))
-    both: list[list[int]] = []
-    graded.reduce(lambda counts: both.append(counts) or counts)
-    reduced = ONE.reduce(lambda counts: [a + b for a, b in zip(counts, both[0], strict=True)])
-    assert reduced == ONE + graded
-    assert ONE.reduce(lambda counts: counts) == ONE
+def test_sum_over_processes_is_that_of_their_activities() -> None:
+    graded = replace(ONE, layers=(replace(FC, operand=ANALOG), POOL, LIF))
+    nothing = Activity(0, ())
+    texts = [ONE.to_json(), graded.to_json(), nothing.to_json()]
+    assert ONE.over_processes(lambda mine: texts) == ONE + graded
+    assert nothing.over_processes(lambda mine: texts[::-1]) == ONE + graded
+    assert ONE.over_processes(lambda mine: [mine]) == ONE
 
 
 def test_json_keeps_everything() -> None:

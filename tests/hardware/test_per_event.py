@@ -12,13 +12,15 @@ import pytest
 
 from snnplug.errors import MeasurementError, TargetError
 from snnplug.hardware.activity import Activity, NeuronLayer, PoolLayer, SynapticLayer
+from snnplug.hardware.operand import ANALOG as NO_SPIKES
+from snnplug.hardware.operand import BINARY as SPIKES
 from snnplug.hardware.target import load_target, packaged_targets, parse_target, tomllib
 
 # Two samples of three steps: per sample 1000 synops of 4800, and 300 neuron updates.
-FC = SynapticLayer("fc", "Linear", 16, 100, 1600, 1600, 6, 20, 2000, "binary")
+FC = SynapticLayer("fc", "Linear", 16, 100, 1600, 1600, 6, 20, 2000, SPIKES)
 NEURONS = NeuronLayer("n", "ContinuousIF", 100, 6, 30, True, "none", True)
 BINARY = Activity(2, (FC, NEURONS))
-ANALOG = Activity(2, (replace(FC, operand="analog"), NEURONS))
+ANALOG = Activity(2, (replace(FC, operand=NO_SPIKES), NEURONS))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_what_has_no_figure_is_named() -> None:
     assert shortcut.energy_nj == pytest.approx(4.6)
     assert shortcut.unpriced == ("n (ContinuousIF)",)
     assert load_target("odin-2019").price(BINARY).unpriced == ()  # all in: neurons are inside
-    pool = Activity(1, (PoolLayer("p", "MaxPool2d", 4, 1, 4),), ("bn (BatchNorm2d)",))
+    pool = Activity(1, (PoolLayer("p", "MaxPool2d", 4, 1, NO_SPIKES),), ("bn (BatchNorm2d)",))
     assert load_target("loihi-2018").price(pool).unpriced == ("bn (BatchNorm2d)", "p (MaxPool2d)")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from snnplug.errors import MeasurementError, TargetError
 from snnplug.hardware.activity import Activity, NeuronLayer, PoolLayer, SynapticLayer
+from snnplug.hardware.operand import ANALOG, BINARY
 from snnplug.hardware.sparse_digital import SparseDigital
 from snnplug.hardware.target import load_target
 
@@ -31,7 +32,7 @@ def dense_layers(sizes: list[int], events: list[float]) -> list[SynapticLayer | 
     layers: list[SynapticLayer | NeuronLayer] = []
     for (a, b), n in zip(pairwise(sizes), events, strict=True):
         e = round(n * N)
-        layers.append(SynapticLayer("fc", "Linear", a, b, a * b, a * b, N, e, e * b, "binary"))
+        layers.append(SynapticLayer("fc", "Linear", a, b, a * b, a * b, N, e, e * b, BINARY))
         layers.append(NeuronLayer("n", "DiscontinuousIF", b, N, 0, False, "none", False))
     return layers
 
@@ -45,7 +46,7 @@ def cnn() -> Activity:
     for a, b, weights, fan_out, n, s in CNN_CONV:
         layers.append(
             SynapticLayer(
-                "c", "Conv2d", a, b, weights, fan_out, N, round(n * N), round(s * N), "binary"
+                "c", "Conv2d", a, b, weights, fan_out, N, round(n * N), round(s * N), BINARY
             )
         )
         layers.append(NeuronLayer("n", "DiscontinuousIF", b, N, 0, False, "none", False))
@@ -127,7 +128,7 @@ def test_band_of_kappa_under_other_choices(
 
 def test_first_layer_by_hand() -> None:
     """Ten spikes into 128 outputs: two rows of 64 weights each, read whole."""
-    layer = SynapticLayer("fc", "Linear", 64, 128, 8192, 8192, 1, 10, 1280, "binary")
+    layer = SynapticLayer("fc", "Linear", 64, 128, 8192, 8192, 1, 10, 1280, BINARY)
     (cost,) = with_kappa(1.0).price(Activity(1, (layer,))).layers
     assert cost.parts_nj["weight_read"] == pytest.approx(20 * 13.597160e-3)  # 8 kB, 512 bit
     assert cost.parts_nj["accumulate"] == pytest.approx(1280 * 16 * (0.001584375 + 0.0053) * 1e-3)
@@ -146,9 +147,9 @@ def test_membrane_leak_and_reset_by_hand() -> None:
 
 
 def test_analog_inputs_multiply() -> None:
-    layer = SynapticLayer("fc", "Linear", 64, 64, 4096, 4096, 1, 10, 640, "binary")
+    layer = SynapticLayer("fc", "Linear", 64, 64, 4096, 4096, 1, 10, 640, BINARY)
     binary = with_kappa(1.0).price(Activity(1, (layer,)))
-    analog = with_kappa(1.0).price(Activity(1, (replace(layer, operand="analog"),)))
+    analog = with_kappa(1.0).price(Activity(1, (replace(layer, operand=ANALOG),)))
     extra = analog.energy_nj - binary.energy_nj
     assert extra == pytest.approx(640 * 64 * 0.00153486328125e-3)
 
@@ -158,10 +159,10 @@ def network(events: int, samples: int, steps: int) -> Activity:
     return Activity(
         samples,
         (
-            SynapticLayer("c", "Conv2d", 72, 192, 54, 1536, p, events, 20 * events, "binary"),
-            PoolLayer("p", "MaxPool2d", 192, p, 192 * p),
+            SynapticLayer("c", "Conv2d", 72, 192, 54, 1536, p, events, 20 * events, BINARY),
+            PoolLayer("p", "MaxPool2d", 192, p, ANALOG),
             NeuronLayer("n", "ContinuousIF", 48, p, events, True, "multiply", True),
-            SynapticLayer("f", "Linear", 48, 10, 480, 480, p, events, 10 * events, "binary"),
+            SynapticLayer("f", "Linear", 48, 10, 480, 480, p, events, 10 * events, BINARY),
             NeuronLayer("o", "ContinuousIF", 10, p, 0, True, "none", True),
         ),
     )
@@ -203,7 +204,7 @@ def test_silent_network_still_scans_updates_and_leaks() -> None:
 
 
 def test_dense_machine_is_what_full_activity_costs() -> None:
-    full = SynapticLayer("f", "Linear", 48, 100, 4800, 4800, 10, 480, 48_000, "binary")
+    full = SynapticLayer("f", "Linear", 48, 100, 4800, 4800, 10, 480, 48_000, BINARY)
     assert TARGET.price(Activity(5, (full,))).sparsity_gain == pytest.approx(1.0)
     half = replace(full, events=240, synops=24_000)
     assert TARGET.price(Activity(5, (half,))).dense_nj == pytest.approx(

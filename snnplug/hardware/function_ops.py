@@ -1,0 +1,259 @@
+"""Seeing what a ``forward`` computes with functions and operators, which hooks cannot see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+
+#: Called with the name of a function, its arguments and its result.
+Seen = Callable[[str, tuple[Any, ...], dict[str, Any], Any], None]
+
+ADDITIONS = frozenset(
+    [
+        "add",
+        "add_",
+        "__add__",
+        "__radd__",
+        "__iadd__",
+        "sub",
+        "sub_",
+        "subtract",
+        "__sub__",
+        "__rsub__",
+        "__isub__",
+        "rsub",
+    ]
+)
+SUMS = frozenset(("sum", "mean"))
+
+# Nothing that a machine computes: they move values, describe them, or fill with constants.
+_FREE = frozenset(
+    [
+        "__array__",
+        "__bool__",
+        "__deepcopy__",
+        "__dir__",
+        "__float__",
+        "__format__",
+        "__get__",
+        "__getitem__",
+        "__hash__",
+        "__index__",
+        "__int__",
+        "__iter__",
+        "__len__",
+        "__repr__",
+        "__set__",
+        "__setitem__",
+        "_is_view",
+        "alpha_dropout",
+        "arange",
+        "as_strided",
+        "as_tensor",
+        "atleast_1d",
+        "atleast_2d",
+        "backward",
+        "bfloat16",
+        "broadcast_tensors",
+        "broadcast_to",
+        "cat",
+        "chunk",
+        "clone",
+        "concat",
+        "concatenate",
+        "contiguous",
+        "copy_",
+        "cpu",
+        "cuda",
+        "data_ptr",
+        "detach",
+        "detach_",
+        "dim",
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "double",
+        "element_size",
+        "empty",
+        "empty_like",
+        "expand",
+        "expand_as",
+        "feature_alpha_dropout",
+        "fill_",
+        "flatten",
+        "flip",
+        "float",
+        "full",
+        "full_like",
+        "gather",
+        "get_device",
+        "half",
+        "has_names",
+        "hstack",
+        "index_select",
+        "int",
+        "is_complex",
+        "is_contiguous",
+        "is_floating_point",
+        "is_inference",
+        "is_nonzero",
+        "is_same_size",
+        "item",
+        "long",
+        "moveaxis",
+        "movedim",
+        "narrow",
+        "ndimension",
+        "nelement",
+        "new_empty",
+        "new_full",
+        "new_ones",
+        "new_tensor",
+        "new_zeros",
+        "numel",
+        "numpy",
+        "ones",
+        "ones_like",
+        "pad",
+        "permute",
+        "register_hook",
+        "repeat",
+        "repeat_interleave",
+        "requires_grad_",
+        "reshape",
+        "reshape_as",
+        "retain_grad",
+        "roll",
+        "select",
+        "size",
+        "split",
+        "split_with_sizes",
+        "squeeze",
+        "squeeze_",
+        "stack",
+        "storage_offset",
+        "stride",
+        "swapaxes",
+        "swapdims",
+        "t",
+        "take",
+        "tensor",
+        "tensor_split",
+        "tile",
+        "to",
+        "tolist",
+        "transpose",
+        "type",
+        "type_as",
+        "unbind",
+        "unflatten",
+        "unfold",
+        "unsqueeze",
+        "unsqueeze_",
+        "untyped_storage",
+        "view",
+        "view_as",
+        "vstack",
+        "zero_",
+        "zeros",
+        "zeros_like",
+    ]
+)
+_RANDOM = ("rand", "bernoulli", "normal", "poisson", "multinomial")
+
+
+class FunctionWatch(TorchFunctionMode):
+    """Reports torch functions that run while a network does, but not inside counted modules.
+
+    What it cannot see: kernels that torch does not dispatch, and what an
+    ``autograd.Function`` computes.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        super().__init__()
+        self.calls = 0
+        self.reports = 0
+        self._seen = seen
+        self._networks = 0
+        self._pauses = 0
+        self._is_on = False
+        self._has_none = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run the function and report it."""
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if self._pauses == 0:
+            self.calls += 1
+            name = getattr(func, "__name__", str(func))
+            if name not in _FREE and _works(name, args, kwargs):
+                self.reports += 1
+                self._seen(name, args, kwargs, out)
+        return out
+
+    def enter_network(self) -> None:
+        """Begin to watch; calls may nest."""
+        self._networks += 1
+        self._switch()
+
+    def leave_network(self, completed: bool) -> None:
+        """End what :meth:`enter_network` began.
+
+        A network that has come to its end without any such function has none: from then on nothing
+        is watched, which saves the time.
+        """
+        self._networks -= 1
+        self._has_none = self._has_none or (completed and self.reports == 0)
+        self._switch()
+
+    def pause(self) -> None:
+        """Look away: a module runs that is counted as a whole."""
+        self._pauses += 1
+        self._switch()
+
+    def resume(self) -> None:
+        """End what :meth:`pause` began."""
+        self._pauses -= 1
+        self._switch()
+
+    def stop(self) -> None:
+        """Watch no longer, whatever was begun."""
+        self._networks = self._pauses = 0
+        self._switch()
+
+    def _switch(self) -> None:
+        wanted = self._networks > 0 and self._pauses == 0 and not self._has_none
+        if wanted and not self._is_on:
+            self.__enter__()  # type: ignore[no-untyped-call]
+        elif self._is_on and not wanted:
+            # Under a mode that the forward itself has entered, ours stays and does not report.
+            stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+            if stack[-1] is not self:
+                return
+            self.__exit__(None, None, None)
+        self._is_on = wanted
+
+
+def _works(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether values that a network computes with take part."""
+    return name.startswith(_RANDOM) or any(map(_is_real, (*args, *kwargs.values())))
+
+
+def _is_real(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return bool(value.is_floating_point())
+    return isinstance(value, list | tuple) and any(map(_is_real, value))
+
+
+def additions(name: str, args: tuple[Any, ...], out: Any) -> int:
+    """Return how many additions a function of :data:`ADDITIONS` or :data:`SUMS` took."""
+    if name in ADDITIONS:
+        return out.numel() if isinstance(out, Tensor) else 0
+    total = args[0] if args and isinstance(args[0], Tensor) else None
+    return max(0, total.numel() - out.numel()) if total is not None else 0
