@@ -15,10 +15,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 # Imported for their short names in recipes: `class_path: DenseSNN`.
 import snnplug.callbacks.num_steps_sweep
 import snnplug.data.mnist
+import snnplug.data.neuromorse
 import snnplug.data.nmnist
+import snnplug.data.ntidigits
 import snnplug.data.saccade_digits
 import snnplug.networks.conv
 import snnplug.networks.dense
+import snnplug.networks.leaky
 import snnplug.training.encoding
 import snnplug.training.losses  # noqa: F401
 from snnplug.callbacks.hardware_target import HardwareTarget

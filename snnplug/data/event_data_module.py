@@ -76,7 +76,7 @@ class FramedRecordings(Dataset[tuple[npt.NDArray[Any], int]]):
         return self.framing(events)[0], target
 
     def _shifted(self, events: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-        width, height, _ = self.framing.sensor_size
+        width, height = self.framing.sensor_size[:2]
         # torch's generator: seeded with the run, and differently in each worker process.
         dx, dy = torch.randint(-self.shift_px, self.shift_px + 1, (2,)).tolist()
         moved = events.copy()
@@ -116,7 +116,7 @@ class EventDataModule(pl.LightningDataModule):
     """
 
     classes: ClassVar[Sequence[str]]
-    sensor_size: ClassVar[tuple[int, int, int]]
+    sensor_size: ClassVar[tuple[int, ...]]
 
     def __init__(
         self,
@@ -149,8 +149,8 @@ class EventDataModule(pl.LightningDataModule):
         return len(self.classes)
 
     @property
-    def in_shape(self) -> tuple[int, int, int]:
-        """Shape of one frame: polarities, height, width."""
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one frame: polarities, height, width; or channels."""
         return self.framing.frame_shape
 
     @property
@@ -162,13 +162,15 @@ class EventDataModule(pl.LightningDataModule):
     def recordings(self, train: bool) -> Recordings:
         """Return the training or the test recordings."""
 
+    def split(self, recordings: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return which training recordings to train on, and which to validate on."""
+        return stratified_split(recordings.targets, self.val_fraction, self.split_seed)
+
     def setup(self, stage: str) -> None:
         """Open the recordings that the stage needs, and say what was found."""
         if stage in ("fit", "validate") and "train" not in self._sets:
             recordings = self.recordings(train=True)
-            kept, held_out = stratified_split(
-                recordings.targets, self.val_fraction, self.split_seed
-            )
+            kept, held_out = self.split(recordings)
             self._sets["train"] = FramedRecordings(recordings, self.framing, kept, self.shift_px)
             self._sets["val"] = FramedRecordings(recordings, self.framing, held_out)
             self._describe("train", "val")

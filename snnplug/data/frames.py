@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from snnplug.data.addresses import SensorSize, site_dtype
 from snnplug.errors import ArgumentError
 
 
@@ -27,11 +29,11 @@ class Framing:
     Args:
         num_steps: Bins :math:`K`, the time steps of the network.
         duration_us: Length :math:`D` of the window, in µs.
-        sensor_size: Width, height and polarities of the camera.
+        sensor_size: Width, height and polarities of the camera, or the channels alone.
         binary: Clip counts to 1, so that the network's input is spikes.
 
     Shape:
-        - output: ``(num_steps, polarities, height, width)``
+        - output: ``(num_steps, polarities, height, width)``, or ``(num_steps, channels)``
 
     Raises:
         ArgumentError: A number is not positive.
@@ -49,22 +51,22 @@ class Framing:
 
     num_steps: int
     duration_us: int
-    sensor_size: tuple[int, int, int] = (34, 34, 2)
+    sensor_size: SensorSize = (34, 34, 2)
     binary: bool = True
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if self.num_steps < 1 or self.duration_us < 1 or min(self.sensor_size) < 1:
+        site_dtype(self.sensor_size)
+        if self.num_steps < 1 or self.duration_us < 1:
             raise ArgumentError(
-                f"num_steps is {self.num_steps}, duration_us {self.duration_us}, sensor_size "
-                f"{self.sensor_size}; all have to be at least 1"
+                f"num_steps is {self.num_steps}, duration_us {self.duration_us}; both have to be "
+                "at least 1"
             )
 
     @property
-    def frame_shape(self) -> tuple[int, int, int]:
-        """Polarities, height and width of one frame."""
-        width, height, polarities = self.sensor_size
-        return polarities, height, width
+    def frame_shape(self) -> tuple[int, ...]:
+        """Polarities, height and width of one frame, or its channels."""
+        return self.sensor_size[::-1]
 
     def __call__(
         self, events: npt.NDArray[np.void]
@@ -72,19 +74,21 @@ class Framing:
         """Return the frames and how many events fell outside the window.
 
         Args:
-            events: Structured array with fields x, y, t (µs) and p, in any order of time.
+            events: Structured array with fields x, y, t (µs) and p, or x and t, in any order of
+                time.
 
         Returns:
-            Frames ``(T, P, H, W)``, uint8 if binary, else int32 counts; and the dropped events.
-            Without clipping, ``frames.sum() + dropped == len(events)``.
+            Frames ``(T, P, H, W)`` or ``(T, channels)``, uint8 if binary, else int32 counts; and
+            the dropped events. Without clipping, ``frames.sum() + dropped == len(events)``.
         """
-        polarities, height, width = self.frame_shape
         inside = (events["t"] >= 0) & (events["t"] < self.duration_us)
         kept = events[inside]
-        step = kept["t"].astype(np.int64) * self.num_steps // self.duration_us
-        site = ((step * polarities + kept["p"]) * height + kept["y"]) * width + kept["x"]
-        size = self.num_steps * polarities * height * width
-        shape = (self.num_steps, polarities, height, width)
+        site = kept["t"].astype(np.int64) * self.num_steps // self.duration_us
+        names = ("p", "y", "x") if len(self.sensor_size) == 3 else ("x",)
+        for name, count in zip(names, self.frame_shape, strict=True):
+            site = site * count + kept[name]
+        shape = (self.num_steps, *self.frame_shape)
+        size = prod(shape)
         dropped = len(events) - len(kept)
         if self.binary:
             frames = np.zeros(size, dtype=np.uint8)

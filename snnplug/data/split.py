@@ -1,4 +1,4 @@
-"""Holding out a validation set: seeded, and with the share of each class kept."""
+"""Holding out a validation set: seeded, class by class or by whole groups such as speakers."""
 
 from __future__ import annotations
 
@@ -47,3 +47,39 @@ def stratified_split(
             f"and {len(chosen)} to validate on; give more samples or another share"
         )
     return kept.astype(np.int64), chosen.astype(np.int64)
+
+
+def group_split(
+    groups: Sequence[str], fraction: float, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Split indices into a kept and a held-out part that have no group in common.
+
+    Args:
+        groups: Group of each sample, such as its speaker.
+        fraction: Share of the groups to hold out, rounded to the nearest number, at least one.
+        seed: The same seed holds out the same groups.
+
+    Returns:
+        Indices kept and indices held out, each in ascending order; together all, once.
+
+    Raises:
+        ArgumentError: ``fraction`` is outside (0, 1), or no group would be kept.
+
+    Example:
+        >>> kept, held_out = group_split(["ann", "bob", "ann", "cid"], fraction=0.3, seed=0)
+        >>> len(kept) + len(held_out)
+        4
+    """
+    if not 0.0 < fraction < 1.0:
+        raise ArgumentError(f"the share held out is {fraction}; it has to lie between 0 and 1")
+    names = np.asarray(groups)
+    distinct = np.unique(names)
+    count = max(1, round(fraction * len(distinct)))
+    if count >= len(distinct):
+        raise ArgumentError(
+            f"holding out {fraction:g} of {len(distinct)} groups leaves none to train on; give "
+            "samples of more groups or a smaller share"
+        )
+    chosen = np.random.default_rng(seed).permutation(distinct)[:count]
+    is_held_out = np.isin(names, chosen)
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)

@@ -67,3 +67,66 @@ class SquaredHinge(nn.Module):
     def forward(self, cur: Tensor, targets: Tensor) -> Tensor:
         """Return the loss."""
         return squared_hinge(cur, targets, self.shift)
+
+
+def count_cross_entropy(spk: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor:
+    r"""Return the cross entropy of the output neurons' spike counts.
+
+    .. math::
+        L = \operatorname{mean}_b \left(
+        -\log \frac{e^{\gamma n_{b, y_b}}}{\sum_c e^{\gamma n_{bc}}} \right),
+        \qquad n_{bc} = \sum_t s_{bc}[t]
+
+    Args:
+        spk: Spikes of the output neurons, ``(T, B, C)``.
+        targets: Classes, ``(B,)`` of integers.
+        scale: :math:`\gamma`, what one spike is worth.
+
+    Returns:
+        A 0-dimensional tensor.
+
+    Raises:
+        ArgumentError: The shapes do not go together.
+
+    Example:
+        >>> round(count_cross_entropy(torch.zeros(4, 2, 10), torch.tensor([3, 7])).item(), 4)
+        2.3026
+
+    Reference:
+        ``snntorch.functional.ce_count_loss``, without population codes; deviation: ``scale``.
+    """
+    if spk.dim() != 3 or targets.shape != spk.shape[1:2]:
+        raise ArgumentError(
+            f"spikes of shape {tuple(spk.shape)} and targets of shape {tuple(targets.shape)}; "
+            "count_cross_entropy takes (T, B, C) and (B,)"
+        )
+    return nn.functional.cross_entropy(scale * spk.sum(0), targets)
+
+
+class CountCrossEntropy(nn.Module):
+    """:func:`count_cross_entropy` as a module, for recipes.
+
+    For a network that returns output spikes, such as
+    :class:`~snnplug.networks.leaky.LeakySNN`.
+
+    Args:
+        scale: What one spike is worth.
+
+    Shape:
+        - spikes ``(T, B, C)``, targets ``(B,)`` → a scalar
+
+    Example:
+        >>> round(CountCrossEntropy()(torch.zeros(4, 2, 10), torch.tensor([3, 7])).item(), 4)
+        2.3026
+
+    Reference:
+        As :func:`count_cross_entropy`.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, spk: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss."""
+        return count_cross_entropy(spk, targets, self.scale)

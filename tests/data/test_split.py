@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snnplug.data.split import stratified_split
+from snnplug.data.split import group_split, stratified_split
 from snnplug.errors import ArgumentError
 
 
@@ -43,3 +43,22 @@ def test_refuses_shares_that_are_none(fraction: float) -> None:
 def test_refuses_to_leave_a_part_empty() -> None:
     with pytest.raises(ArgumentError, match="to validate on"):
         stratified_split([0, 1, 2], 0.1, 0)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.5])
+def test_groups_stay_together(fraction: float) -> None:
+    groups = [f"speaker{k % 7}" for k in range(70)]
+    kept, held_out = group_split(groups, fraction, seed=3)
+    assert sorted([*kept, *held_out]) == list(range(70))
+    ours, theirs = ({groups[i] for i in part} for part in (kept, held_out))
+    assert not ours & theirs
+    assert len(theirs) == max(1, round(7 * fraction))
+    again = group_split(groups, fraction, seed=3)
+    assert again[1].tolist() == held_out.tolist()
+    assert {tuple(group_split(groups, fraction, s)[1]) for s in range(20)} != {tuple(held_out)}
+
+
+@pytest.mark.parametrize(("groups", "fraction"), [(["a"] * 5, 0.5), (["a", "b"], 1.0), ([], 0.1)])
+def test_no_group_to_train_on_is_refused(groups: list[str], fraction: float) -> None:
+    with pytest.raises(ArgumentError):
+        group_split(groups, fraction, seed=0)

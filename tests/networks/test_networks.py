@@ -12,6 +12,7 @@ from snnplug.errors import ArgumentError
 from snnplug.networks.base import SpikingNetwork, make_neuron
 from snnplug.networks.conv import ConvSNN
 from snnplug.networks.dense import DenseSNN
+from snnplug.networks.leaky import LeakySNN, spread_decays
 
 BUILD: dict[str, Any] = {
     "dense": lambda neuron: DenseSNN((2, 14, 14), 10, hidden=(40, 30), neuron=neuron),
@@ -66,3 +67,36 @@ def test_dropout_acts_in_training_only() -> None:
 def test_unknown_neuron_is_refused() -> None:
     with pytest.raises(ArgumentError, match="Did you mean continuous"):
         DenseSNN((4,), 2, neuron="continous")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_leaky_network_learns_everywhere_and_spikes(recurrent: bool) -> None:
+    torch.manual_seed(0)
+    net = LeakySNN((100,), 5, hidden=(60, 50), recurrent=recurrent, tau_steps=(2.0, 50.0))
+    spk = net((torch.rand(40, 8, 100) < 0.5).float())
+    assert spk.shape == (40, 8, 5)
+    assert set(spk.unique().tolist()) == {0.0, 1.0}
+    spk.square().mean().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+    assert ("3.recurrent.weight" in net.state_dict()) == recurrent
+    assert [round(b, 3) for b in net[3].beta.tolist()][:1] == [0.5]
+    assert net[3].beta.max().item() == pytest.approx(1 - 1 / 50)
+
+
+def test_leaky_network_is_the_loop_over_time() -> None:
+    torch.manual_seed(0)
+    net = LeakySNN((20,), 5, hidden=(30,), recurrent=True).eval()
+    frames = (torch.rand(12, 8, 20) < 0.5).float()
+    spk, mem, mem_out = torch.zeros(8, 30), torch.zeros(8, 30), torch.zeros(8, 5)
+    for step, frame in enumerate(frames):
+        spk, mem = net[3](net[2](frame), spk, mem)
+        out, mem_out = net[6](net[5](spk), mem_out)
+        assert torch.equal(out, net(frames[: step + 1])[-1])
+
+
+@pytest.mark.parametrize("tau", [(1.0, 5.0), (5.0, 2.0), (2.0,), (float("nan"), 3.0)])
+def test_impossible_time_constants_are_refused(tau: Any) -> None:
+    with pytest.raises(ArgumentError, match="time constant"):
+        spread_decays(tau, 4)

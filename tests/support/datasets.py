@@ -23,3 +23,4 @@ def _needs(pattern: str) -> pytest.MarkDecorator:
 
 needs_nmnist = _needs("NMNIST/Train/*/*.bin")
 needs_mnist = _needs("mnist/mnist_uint8.npz")
+needs_cochlea = _needs("NTIDIGITS18/n-tidigits.hdf5")

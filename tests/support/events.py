@@ -41,3 +41,26 @@ def write_nmnist(root: Path, train: int = 40, test: int = 20) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{k:05d}.bin").write_bytes(to_bytes(events))
     return root
+
+
+def write_ntidigits(root: Path, speakers: int = 4) -> Path:
+    """Write a file in N-TIDIGITS18's layout, in which a digit can be told from the channel."""
+    import h5py
+
+    path = root / "NTIDIGITS18" / "n-tidigits.hdf5"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    words = ["o", *"123456789", "z"]
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w", libver="latest") as file:
+        for split, first in (("train", "a"), ("test", "m")):
+            names = []
+            for k in range(speakers):
+                for spoken in [*words, "1z3", "oo"]:
+                    name = f"man-{first}{'abcdefgh'[k]}-a-{spoken}"
+                    names.append(name.encode())
+                    channel = words.index(spoken[0]) * 5 + rng.integers(0, 5, 30)
+                    times = np.sort(rng.random(30)).astype(np.float32)
+                    file[f"{split}_addresses/{name}"] = channel.astype(np.uint8)
+                    file[f"{split}_timestamps/{name}"] = times
+            file[f"{split}_labels"] = np.array(names)
+    return path

@@ -1,4 +1,4 @@
-"""The squared hinge."""
+"""The squared hinge, and the cross entropy of spike counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from snnplug.errors import ArgumentError
-from snnplug.training.losses import SquaredHinge, squared_hinge
+from snnplug.training.losses import (
+    CountCrossEntropy,
+    SquaredHinge,
+    count_cross_entropy,
+    squared_hinge,
+)
 
 
 def test_value_and_gradient_are_the_formula() -> None:
@@ -35,3 +40,17 @@ def test_is_zero_beyond_the_margin_and_shifts() -> None:
 def test_refuses_shapes_that_do_not_go_together(shapes: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(ArgumentError, match=r"squared_hinge takes \(T, B, C\) and \(B,\)"):
         squared_hinge(torch.zeros(shapes[0]), torch.zeros(shapes[1], dtype=torch.int64))
+
+
+def test_cross_entropy_of_counts_is_snntorchs() -> None:
+    from snntorch.functional import ce_count_loss
+
+    torch.manual_seed(0)
+    spk = (torch.rand(6, 4, 5) < 0.5).float()
+    targets = torch.tensor([0, 4, 2, 2])
+    torch.testing.assert_close(CountCrossEntropy()(spk, targets), ce_count_loss()(spk, targets))
+    counts = 0.5 * spk.sum(0)
+    expected = (counts.exp().sum(1).log() - counts[torch.arange(4), targets]).mean()
+    torch.testing.assert_close(count_cross_entropy(spk, targets, scale=0.5), expected)
+    with pytest.raises(ArgumentError, match=r"\(T, B, C\)"):
+        count_cross_entropy(spk[0], targets)
