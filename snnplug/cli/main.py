@@ -26,6 +26,7 @@ commands:
 Any field of a recipe can be set after it, for example
   snnplug fit -c quickstart --trainer.max_epochs 3 --hardware.target ./my_chip.toml
   snnplug fit -c quickstart --print_config          every field and its value
+  snnplug fit -c quickstart --ckpt_path last        go on with the newest run (or name its folder)
   snnplug fit --help                                every option, explained
 
 options:

@@ -76,8 +76,10 @@ def _print_run(console: Console, logger: RunLogger) -> None:
     if offline is not None:
         wandb, folder = _wandb(), _short(offline)
         console.print(f"[bold]look at it here  [/] {wandb} leet {folder}", soft_wrap=True)
+        # A resumed run has a folder for each of its parts.
+        parts = f"{Path(folder).parent}/offline-run-*" if logger.is_resumed else folder
         console.print(
-            f"[bold]put it on wandb  [/] {wandb} login && {wandb} sync {folder}", soft_wrap=True
+            f"[bold]put it on wandb  [/] {wandb} login && {wandb} sync {parts}", soft_wrap=True
         )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 # Imported for their short names in recipes: `class_path: DenseSNN`.
 import snnplug.callbacks.num_steps_sweep
@@ -24,8 +26,11 @@ import snnplug.networks.dense
 import snnplug.networks.leaky
 import snnplug.training.encoding
 import snnplug.training.losses  # noqa: F401
+from snnplug.callbacks.epoch_metrics import EpochMetrics
+from snnplug.callbacks.epoch_seed import EpochSeed
 from snnplug.callbacks.hardware_target import HardwareTarget
 from snnplug.callbacks.run_folder import run_folder, write_text
+from snnplug.cli import resume
 from snnplug.cli.summary import print_summary
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.logger import RunLogger
@@ -52,7 +57,16 @@ class SaveRecipe(SaveConfigCallback):
             logger.log_hyperparams({"recipe": yaml.safe_load(text)})
             folder = run_folder(logger)
             if folder is not None:
+                _keep_earlier(folder / "recipe.yaml", text)
                 write_text(folder / "recipe.yaml", text)
+
+
+@rank_zero_only
+def _keep_earlier(recipe: Path, text: str) -> None:
+    """A run that goes on with another recipe keeps the one it began with."""
+    if recipe.exists() and recipe.read_text(encoding="utf-8") != text:
+        number = len(list(recipe.parent.glob("recipe-*.yaml"))) + 1
+        recipe.rename(recipe.with_name(f"recipe-{number}.yaml"))
 
 
 def _is_dry(trainer: pl.Trainer) -> bool:
@@ -80,6 +94,8 @@ class SnnplugCLI(LightningCLI):
         parser.add_lightning_class_args(HardwareTarget, "hardware")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(EpochMetrics, "epoch_metrics")
+        parser.add_lightning_class_args(EpochSeed, "epoch_seed")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/acc",
@@ -106,10 +122,28 @@ class SnnplugCLI(LightningCLI):
         )
 
     def _parse_ckpt_path(self) -> None:
-        """Leave the recipe as it was given.
+        """Find the run to continue, and say where the recipe differs from what it began with.
 
         Lightning merges the checkpoint's hyperparameters over the command line, silently.
         """
+        subcommand = self.config.subcommand
+        config = self.config[subcommand]
+        if not config.get("ckpt_path"):
+            return
+        logger = config.trainer.get("logger")
+        ours = getattr(logger, "class_path", "").endswith(f".{RunLogger.__name__}")
+        if ours and subcommand == "fit":
+            place = logger.init_args
+            run = resume.find_run(config.ckpt_path, Path(place.save_dir, place.project))
+            if run is not None:
+                place.save_dir, place.project, place.id = map(
+                    str, (run.parent.parent, run.parent.name, run.name)
+                )
+                config.ckpt_path = str(run / resume.LAST)
+        _show_differences(
+            config.ckpt_path,
+            yaml.safe_load(self._subcommand_parsers[subcommand].dump(config, skip_none=False)),
+        )
 
     def after_fit(self) -> None:
         """Test the best checkpoint, and say where everything is."""
@@ -126,6 +160,16 @@ class SnnplugCLI(LightningCLI):
                 weights_only=True,
             )
         print_summary(trainer, best)
+
+
+@rank_zero_only
+def _show_differences(checkpoint: str, recipe: dict[str, Any]) -> None:
+    before = resume.recipe_of(Path(checkpoint))
+    if before is None:
+        return
+    rank_zero_info(f"{checkpoint} was trained with the recipe beside it")
+    for line in resume.differences(before, recipe):
+        rank_zero_info(f"  differs now: {line}")
 
 
 def _quieten() -> None:

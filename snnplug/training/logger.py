@@ -85,5 +85,13 @@ class RunLogger(WandbLogger):
     @property
     def offline_dir(self) -> Path | None:
         """The folder that ``wandb leet`` shows and ``wandb sync`` uploads; None when online."""
-        found = sorted(self.run_dir.glob("wandb/offline-run-*"))
+        found = self._offline_dirs()
         return found[-1] if found else None
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the run was written offline in several parts."""
+        return len(self._offline_dirs()) > 1
+
+    def _offline_dirs(self) -> list[Path]:
+        return sorted(self.run_dir.glob("wandb/offline-run-*"))

@@ -1,0 +1,82 @@
+"""``--ckpt_path last|RUN``: a run that was stopped goes on in its own folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from snnplug.errors import RecipeError
+
+LAST = Path("checkpoints", "last.ckpt")
+# Where a run lies and what it goes on from differ between a run and its resumption.
+_NOT_COMPARED = ("ckpt_path", "config", "trainer.logger.init_args.id")
+
+
+def find_run(ckpt_path: str, runs: Path) -> Path | None:
+    """Return the folder of the run that ``ckpt_path`` asks to continue.
+
+    Args:
+        ckpt_path: ``"last"`` for the newest run that has a checkpoint, a run's folder, or anything
+            else, which is a checkpoint that begins a new run.
+        runs: The folder of the project's runs.
+
+    Returns:
+        The run's folder, or None when a new run begins.
+
+    Raises:
+        RecipeError: There is no run to continue, or it has no checkpoint yet.
+    """
+    if ckpt_path == "last":
+        # Their names begin with the time of their start.
+        found = sorted(path.parent.parent for path in runs.glob(f"*/{LAST}"))
+        if not found:
+            raise RecipeError(
+                f"--ckpt_path last: no run under {runs} has a checkpoint; leave it out to begin "
+                "a run, or give the folder of a run or a checkpoint file"
+            )
+        return found[-1]
+    folder = Path(ckpt_path)
+    if not folder.is_dir():
+        return None
+    if not (folder / LAST).is_file():
+        raise RecipeError(
+            f"--ckpt_path {ckpt_path}: there is no {LAST} in it; give the folder of a run that "
+            "finished an epoch, or a checkpoint file"
+        )
+    return folder
+
+
+def recipe_of(checkpoint: Path) -> dict[str, Any] | None:
+    """Return the recipe that the run of a checkpoint was launched with, if it lies beside it."""
+    path = checkpoint.resolve().parent.parent / "recipe.yaml"
+    if not path.is_file():
+        return None
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else None
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return a line for every field in which two recipes differ.
+
+    Example:
+        >>> differences({"model": {"lr": 0.1}}, {"model": {"lr": 0.2}})
+        ['model.lr: 0.1 -> 0.2']
+    """
+    old, new = dict(_fields(before)), dict(_fields(now))
+    return [
+        f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and not key.startswith(_NOT_COMPARED)
+    ]
+
+
+def _fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every leaf with its dotted name."""
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            yield from _fields(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, tree

@@ -1,0 +1,161 @@
+"""A run that was stopped or killed, and resumed, is the run that never was."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from snnplug.cli import resume
+from snnplug.cli.main import main
+from tests.support.events import write_nmnist
+
+EPOCHS = 4
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_nmnist(tmp_path / "events", train=100)
+    return tmp_path
+
+
+def fit(save_dir: str, *overrides: str) -> int:
+    """A recipe that draws random numbers wherever one can, and changes its learning rate."""
+    return main(
+        [
+            "fit",
+            "-c",
+            "quickstart",
+            "--data=NMNISTDataModule",
+            "--data.root=events",
+            "--data.num_steps=3",
+            "--data.shift_px=2",
+            "--model.lr_scheduler=CosineAnnealingLR",
+            f"--model.lr_scheduler.T_max={EPOCHS}",
+            f"--trainer.logger.save_dir={save_dir}",
+            "--trainer.logger.mode=disabled",
+            f"--trainer.max_epochs={EPOCHS}",
+            "--trainer.enable_progress_bar=false",
+            "--test_after_fit=false",
+            *overrides,
+        ]
+    )
+
+
+def only_run(save_dir: str) -> Path:
+    (run,) = Path(save_dir, "quickstart").iterdir()
+    return run
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Weights, optimiser, schedule and all figures, bit for bit."""
+    assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
+    a, b = (torch.load(run / resume.LAST, weights_only=True) for run in (one, other))
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
+        assert leaves(a[part]) == leaves(b[part]), part
+    best, same = (torch.load(r / "checkpoints/best.ckpt", weights_only=True) for r in (one, other))
+    assert leaves(best["state_dict"]) == leaves(same["state_dict"])
+
+
+def leaves(tree: Any) -> Any:
+    if isinstance(tree, torch.Tensor):
+        return tree.tolist()
+    if isinstance(tree, dict):
+        return {key: leaves(value) for key, value in tree.items()}
+    return [leaves(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def test_a_resumed_run_is_one_that_never_stopped(folder: Path) -> None:
+    assert fit("whole") == 0
+    assert fit("stopped", "--trainer.max_epochs=1") == 0
+    for stop in range(2, EPOCHS + 1):
+        assert fit("stopped", f"--trainer.max_epochs={stop}", "--ckpt_path=last") == 0
+    assert_same(only_run("whole"), only_run("stopped"))
+    assert [row["epoch"] for row in rows(only_run("stopped"))] == list(range(EPOCHS))
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def _fit_in_child(folder: str, *overrides: str) -> None:
+    os.chdir(folder)
+    raise SystemExit(fit("killed", *overrides))
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_is_still_the_same_run(folder: Path) -> None:
+    epochs = f"--trainer.max_epochs={2 * EPOCHS}"
+    assert fit("whole", epochs) == 0
+    # Processes that have imported everything: what is killed is the run, not the imports.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["snnplug.cli.training", "tests.cli.test_resume"])
+    draw = random.Random(0)
+    kills, done = 0, False
+    while not done:
+        started = any(Path("killed").rglob("last.ckpt"))
+        going_on = ["--ckpt_path=last"] if started else []
+        child = context.Process(target=_fit_in_child, args=(str(folder), epochs, *going_on))
+        child.start()
+        child.join(draw.uniform(0.1, 1.6) if kills < 20 else None)
+        if child.is_alive():
+            os.kill(child.pid or 0, signal.SIGKILL)
+            child.join()
+            kills += 1
+        else:
+            assert child.exitcode == 0
+            done = kills == 20
+    (finished,) = {path.parent.parent for path in Path("killed").rglob("last.ckpt")}
+    assert_same(only_run("whole"), finished)
+
+
+def test_a_change_of_the_recipe_is_shown_and_obeyed(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert fit("runs", "--trainer.max_epochs=1") == 0
+    run = only_run("runs")
+    with caplog.at_level("INFO"):
+        assert fit("runs", "--model.optimizer.lr=0.02", f"--ckpt_path={run}") == 0
+    assert "differs now: model.optimizer.init_args.lr: 0.001 -> 0.02" in caplog.text
+    assert "differs now: trainer.max_epochs: 1 -> 4" in caplog.text
+    assert caplog.text.count("differs now") == 2
+    assert only_run("runs") == run
+    recipes = [run / name for name in ("recipe-1.yaml", "recipe.yaml")]
+    rates = [yaml.safe_load(r.read_text())["model"]["optimizer"]["init_args"] for r in recipes]
+    assert [arguments["lr"] for arguments in rates] == [0.001, 0.02]
+
+
+def test_a_checkpoint_file_begins_a_new_run(folder: Path) -> None:
+    assert fit("runs", "--trainer.max_epochs=1") == 0
+    run = only_run("runs")
+    assert fit("runs", "--trainer.max_epochs=2", f"--ckpt_path={run / resume.LAST}") == 0
+    (other,) = set(run.parent.iterdir()) - {run}
+    assert [row["epoch"] for row in rows(other)] == [1]
+
+
+def test_the_newest_run_with_a_checkpoint_is_the_last(tmp_path: Path) -> None:
+    for name in ("20260101-000000-aaaa", "20260102-000000-aaaa", "20260103-000000-aaaa"):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        if not name.startswith("20260103"):
+            (tmp_path / name / resume.LAST).touch()
+    found = resume.find_run("last", tmp_path)
+    assert found == tmp_path / "20260102-000000-aaaa"
+    assert resume.find_run(str(found / resume.LAST), tmp_path) is None
+
+
+@pytest.mark.parametrize("ckpt_path", ["last", "."])
+def test_nothing_to_resume_is_a_short_error(
+    folder: Path, ckpt_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("runs", f"--ckpt_path={ckpt_path}") == 2
+    assert f"--ckpt_path {ckpt_path}: " in capsys.readouterr().err
+    assert not Path("runs").exists()
