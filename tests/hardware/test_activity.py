@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -64,3 +66,19 @@ def test_other_networks_and_empty_measurements_are_refused() -> None:
         ONE + replace(ONE, layers=(replace(FC, inputs=9), POOL, LIF))
     with pytest.raises(MeasurementError, match="0 samples"):
         _ = replace(ONE, samples=0).synops
+
+
+def test_a_stored_activity_is_priced_without_torch() -> None:
+    program = """
+import sys
+from snnplug.hardware.activity import Activity
+from snnplug.hardware.target import load_target, packaged_targets
+activity = Activity.from_json(sys.stdin.read())
+print(*(load_target(name).price(activity).samples for name in packaged_targets()))
+assert not {"torch", "snntorch", "lightning"} & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=ONE.to_json(), text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"2"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import product
 
 import numpy as np
@@ -58,3 +59,33 @@ def conv_synops(layer: nn.Conv2d, x: Tensor) -> tuple[int, int]:
 def _outputs(size: int, layer: nn.Conv2d, axis: int) -> int:
     span = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
     return (size - span) // layer.stride[axis] + 1
+
+
+def impulse_fan_out(layer: nn.Module, shape: tuple[int, ...], weights: str = "ones") -> Tensor:
+    """Return the synapses of every input site, by sending one impulse through torch from each.
+
+    Args:
+        layer: Any layer that is linear in its input; it is copied.
+        shape: Its input without the batch.
+        weights: ``"ones"`` counts all synapses, ``"nonzero"`` those with a weight.
+    """
+    probe = copy.deepcopy(layer).double()
+    with torch.no_grad():
+        for name, parameter in probe.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif weights == "ones":
+                parameter.fill_(1.0)
+            else:
+                parameter.copy_((parameter != 0).double())
+        sites = int(np.prod(shape))
+        impulses = torch.eye(sites, dtype=torch.float64).reshape(sites, *shape)
+        reached = probe(impulses).flatten(1).sum(1)
+    assert torch.equal(reached, reached.round())
+    return reached.long().reshape(shape)
+
+
+def events_times(fan_out: Tensor, x: Tensor) -> int:
+    """Return the events of ``x``, ``(*, *shape)``, each as often as the site's fan-out says."""
+    events = (x != 0).reshape(-1, *fan_out.shape)
+    return sum(int((row * fan_out).sum()) for row in events.long())
