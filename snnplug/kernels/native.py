@@ -36,6 +36,9 @@ def _load() -> ctypes.CDLL | None:
     lib.snp_isa.restype = ctypes.c_char_p
     lib.snp_neurons_forward.argtypes = [pointer, ctypes.c_int]
     lib.snp_neurons_backward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_recurrent_forward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_recurrent_backward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_recurrent_backward.restype = integer
     lib.snp_count_spikes.argtypes = [pointer, integer, integer, pointer, ctypes.c_int]
     lib.snp_count_spikes.restype = integer
     lib.snp_spike_bits.argtypes = [pointer, *[integer] * 3, pointer, pointer, ctypes.c_int]

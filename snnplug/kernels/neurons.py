@@ -54,8 +54,14 @@ def takes(cur: Tensor, parameters: Parameters, dynamics: Dynamics) -> bool:
 
 
 def _is_native(cur: Tensor, parameters: Parameters) -> bool:
-    """Whether the native kernel does the work; it has no dense recurrence."""
-    return parameters.weight is None and native.takes(cur, multiplies=False)
+    """Whether the native kernel does the work."""
+    products = [p for p in (parameters.weight, parameters.bias) if p is not None]
+    return native.takes(cur, *products, multiplies=bool(products))
+
+
+def _any_learned(*tensors: Tensor | None) -> bool:
+    """Whether a gradient of one of these may be asked for."""
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
 
 
 def neurons(
@@ -80,9 +86,8 @@ def neurons(
         None if p is None else p.to(cur.dtype).expand(features).contiguous()
         for p in (parameters.beta, parameters.threshold, parameters.alpha, parameters.own)
     )
-    learned = torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in parameters)
-    given = (cur, *state, *parameters)
-    kept = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
+    learned = _any_learned(*parameters[:-2])  # all but the dense map
+    kept = _any_learned(cur, *state, *parameters)
     spk, syn, mem, _ = _forward(
         cur.contiguous(),
         state.mem.contiguous(),
@@ -134,16 +139,29 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return spikes, synaptic current, membrane, and what backward needs beside the inputs."""
     rule = Rule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
-    state = State(mem, syn, spk)
-    if not native_kernel:
-        p = Parameters(beta, threshold, graded.to(cur.dtype), alpha, own, weight, bias)
-        trace = cur.new_empty((_rows(rule, syn is not None) if kept else 0, *cur.shape))
-        rows = trace_of(trace, rule, syn is not None) if kept else None
-        spikes, last = reference.forward(cur, state, p, rule, rows)
-        return spikes, _or_empty(last.syn, cur), last.mem, trace
-    p = Parameters(beta, threshold, graded, alpha, own)
-    spikes, last = native_neurons.forward(cur, state, p, rule)
-    return spikes, _or_empty(last.syn, cur), last.mem, cur.new_empty((0, *cur.shape))
+    state, second = State(mem, syn, spk), syn is not None
+    p = Parameters(beta, threshold, graded.to(cur.dtype), alpha, own, weight, bias)
+    shape = (_kept_rows(rule, second, native_kernel, weight, kept), *cur.shape)
+    kept_rows = native.empty(shape) if native_kernel else cur.new_empty(shape)
+    trace = trace_of(kept_rows, rule, second) if shape[0] else None
+    forward = native_neurons.forward if native_kernel else reference.forward
+    spikes, last = forward(cur, state, p, rule, trace)
+    return spikes, _or_empty(last.syn, cur), last.mem, kept_rows
+
+
+def _kept_rows(
+    rule: Rule, second: bool, native_kernel: bool, weight: Tensor | None, kept: bool
+) -> int:
+    """Return how many values per neuron and step are kept for the backward pass.
+
+    The native kernel computes the states again from the current, but not the sums of a dense
+    recurrence.
+    """
+    return (
+        1 + sum(trace_rows(rule, second))
+        if kept and (weight is not None or not native_kernel)
+        else 0
+    )
 
 
 def _or_empty(tensor: Tensor | None, like: Tensor) -> Tensor:
@@ -151,21 +169,36 @@ def _or_empty(tensor: Tensor | None, like: Tensor) -> Tensor:
     return like.new_empty(0) if tensor is None else tensor
 
 
-def _rows(rule: Rule, second: bool) -> int:
-    """Return how many values per neuron and step the backward pass needs."""
-    return 1 + sum(trace_rows(rule, second))
-
-
 @_forward.register_fake
 def _(
-    cur: Tensor, mem: Tensor, syn: Tensor | None, *rest: Any
+    cur: Tensor,
+    mem: Tensor,
+    syn: Tensor | None,
+    spk: Tensor | None,
+    beta: Tensor,
+    threshold: Tensor,
+    graded: Tensor,
+    alpha: Tensor | None,
+    own: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    reset: str,
+    surrogate: str,
+    constants: list[float],
+    inclusive: bool,
+    attached: bool,
+    immediate: bool,
+    learned: bool,
+    native_kernel: bool,
+    kept: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    # Only the native kernel is ever traced; it keeps nothing.
+    rule = Rule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
+    rows = _kept_rows(rule, syn is not None, native_kernel, weight, kept)
     return (
         torch.empty_like(cur),
         cur.new_empty(0) if syn is None else torch.empty_like(syn),
         torch.empty_like(mem),
-        cur.new_empty((0, *cur.shape)),
+        cur.new_empty((rows, *cur.shape)),
     )
 
 
@@ -192,6 +225,7 @@ def _backward(
     attached: bool,
     immediate: bool,
     learned: bool,
+    native_kernel: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of current, membrane, synaptic current, spikes, parameters and weight.
 
@@ -200,13 +234,12 @@ def _backward(
     """
     rule = Rule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
     start, grads = State(mem, syn, spk), State(grad_mem, grad_syn)
-    if cur is None:
-        p = Parameters(beta, threshold, graded.to(mem.dtype), alpha, own, weight)
-        rows = trace_of(trace, rule, syn is not None)
-        found = reference.backward(grad_spk, grads, start, p, rule, rows)
+    p = Parameters(beta, threshold, graded.to(mem.dtype), alpha, own, weight)
+    rows = trace_of(trace, rule, syn is not None) if len(trace) else None
+    if native_kernel or rows is None:
+        found = native_neurons.backward(grad_spk, grads, cur, start, p, rule, rows)
     else:
-        p = Parameters(beta, threshold, graded, alpha, own)
-        found = native_neurons.backward(grad_spk, grads, cur, start, p, rule)
+        found = reference.backward(grad_spk, grads, start, p, rule, rows)
     d_syn, d_spk, d_parameters, d_weight = (
         _or_empty(x, mem)
         for x in (found.state.syn, found.state.spk, found.parameters, found.weight)
@@ -226,23 +259,23 @@ def _(
     spk: Tensor | None,
     *rest: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    learned: bool = rest[-1]
+    learned: bool = rest[-2]
+    weight: Tensor | None = rest[5]
     return (
         torch.empty_like(grad_spk),
         torch.empty_like(mem),
         mem.new_empty(0) if syn is None else torch.empty_like(syn),
         mem.new_empty(0) if spk is None else torch.empty_like(spk),
         mem.new_empty((5, *mem.shape) if learned else 0),
-        mem.new_empty(0),
+        mem.new_empty(0) if weight is None else torch.empty_like(weight),
     )
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     cur, *tensors = inputs[:11]
-    # The native kernel computes the states again from the current; torch keeps them instead.
-    from_current = inputs[18]
-    ctx.save_for_backward(cur if from_current else None, output[3], *tensors[:-1])
-    ctx.constants = inputs[11:18]
+    kept_rows = output[3]
+    ctx.save_for_backward(None if len(kept_rows) else cur, kept_rows, *tensors[:-1])
+    ctx.constants = inputs[11:19]
     ctx.set_materialize_grads(False)
 
 

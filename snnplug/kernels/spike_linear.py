@@ -228,6 +228,25 @@ def _(grad: Tensor, x: Tensor, bits: Tensor, done: Tensor, features: int) -> Ten
     return grad.new_empty((grad.shape[1], features))
 
 
+def weight_gradient_of_bits(
+    grad: Tensor, bits: Tensor, features: int, nonzeros: int
+) -> Tensor | None:
+    """Return the gradient of a weight that multiplied ones and zeros; None where dense is quicker.
+
+    Args:
+        grad: Of the product, ``(rows, columns)``, contiguous float32.
+        bits: 64 values to a word, ``(rows, words)``.
+        features: Values in a row.
+        nonzeros: How many of them are 1 in all.
+    """
+    rows, columns = grad.shape
+    if not _may_pay(rows, features, columns) or nonzeros > _most_nonzeros(rows, features, columns):
+        return None
+    done = torch.tensor([_BINARY, nonzeros])
+    weight: Tensor = _weight_grad(grad, grad.new_empty(0), bits, done, features)
+    return weight
+
+
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     x, weight, _ = inputs
     _, bits, done = output

@@ -11,7 +11,18 @@ import torch
 from snntorch import surrogate
 from torch import Tensor
 
-from snnplug.surrogate import Atan, FastSigmoid, HardFire
+from snnplug.surrogate import (
+    Atan,
+    FastSigmoid,
+    Gaussian,
+    HardFire,
+    MultiGaussian,
+    Rectangular,
+    Sigmoid,
+    SparseFastSigmoid,
+    StraightThrough,
+    Triangular,
+)
 from tests.neurons.pairs import (
     FLAT,
     KINDS,
@@ -42,6 +53,23 @@ MATRIX = [
     if kind is LEAKY or not graded
     for rest in [(kind.name, reset, "delay" if delay else "now", spike, form)]
     for rest in [(*rest, "graded") if graded else rest]
+]
+#: Those that snnTorch has not, or wrong: its neurons get ours, and autograd differentiates them.
+OURS = [
+    StraightThrough(),
+    Sigmoid(4.0),
+    SparseFastSigmoid(5.0, 0.6),
+    Triangular(),
+    Rectangular(),
+    Gaussian(),
+    MultiGaussian(),
+]
+SURROGATES |= {str(spike): spike for spike in OURS}
+DOUBLE |= {str(spike): spike for spike in OURS}
+MATRIX += [
+    pytest.param(kind, reset, delay, str(spike), "vector", False, id=f"{kind.name}-{spike}-{reset}")
+    for kind, spike in product(FLAT, OURS)
+    for reset, delay in [("subtract", True), ("zero", True)]
 ]
 
 

@@ -14,6 +14,8 @@ namespace snp {
   namespace isa {                                                                         \
   void neurons_forward(const NeuronsForward&, int);                                       \
   void neurons_backward(const NeuronsBackward&, int);                                     \
+  void recurrent_forward(const NeuronsForward&, int);                                     \
+  int64_t recurrent_backward(const NeuronsBackward&, int);                                \
   int64_t count_spikes(const float*, int64_t, int64_t, int64_t*, int);                    \
   int64_t spike_bits(const float*, int64_t, int64_t, int64_t, uint64_t*, int32_t*, int);  \
   int64_t spike_scratch(int64_t, int64_t, int64_t, int);                                  \
@@ -25,7 +27,8 @@ namespace snp {
   int64_t step(const StepPlan&, const float*, const int64_t*, int64_t);                   \
   }
 #define SNP_TABLE(isa)                                                                    \
-  Table{isa::neurons_forward,    isa::neurons_backward,     isa::count_spikes,            \
+  Table{isa::neurons_forward,    isa::neurons_backward,     isa::recurrent_forward,       \
+        isa::recurrent_backward, isa::count_spikes,                                       \
         isa::spike_bits,         isa::spike_scratch,        isa::spike_linear_forward,    \
         isa::spike_linear_backward, isa::spike_conv_scratch, isa::spike_conv_forward,     \
         isa::spike_conv_backward, isa::step}
@@ -52,7 +55,8 @@ Choice choose() {
     return {SNP_TABLE(avx512), "avx512"};
 #endif
 #ifdef SNP_HAS_avx2
-  if (__builtin_cpu_supports("avx2")) return {SNP_TABLE(avx2), "avx2"};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return {SNP_TABLE(avx2), "avx2"};
 #endif
   return {SNP_TABLE(portable), "portable"};
 }
@@ -74,7 +78,7 @@ SNP_EXPORT int snp_use_isa(int which) {
     case 0: chosen() = {SNP_TABLE(portable), "portable"}; return 1;
 #ifdef SNP_HAS_avx2
     case 1:
-      if (!__builtin_cpu_supports("avx2")) return 0;
+      if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
       chosen() = {SNP_TABLE(avx2), "avx2"};
       return 1;
 #endif
@@ -94,6 +98,14 @@ SNP_EXPORT void snp_neurons_forward(const snp::NeuronsForward* args, int threads
 
 SNP_EXPORT void snp_neurons_backward(const snp::NeuronsBackward* args, int threads) {
   snp::chosen().table.neurons_backward(*args, threads);
+}
+
+SNP_EXPORT void snp_recurrent_forward(const snp::NeuronsForward* args, int threads) {
+  snp::chosen().table.recurrent_forward(*args, threads);
+}
+
+SNP_EXPORT int64_t snp_recurrent_backward(const snp::NeuronsBackward* args, int threads) {
+  return snp::chosen().table.recurrent_backward(*args, threads);
 }
 
 SNP_EXPORT int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites,

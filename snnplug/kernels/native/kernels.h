@@ -45,6 +45,15 @@ struct Neurons {
   const float* threshold;
   const float* own;     // from each neuron to itself, or null
   const float* weight;  // (features, features) from all to all, or null
+  const float* bias;    // (features), or null
+};
+
+// What the backward pass of neurons with a dense recurrence needs of each step, (steps, width) each.
+struct Trace {
+  float* potential;  // what is compared with the threshold
+  float* mem;        // after the step, or null where it is the potential
+  float* syn;        // after the step, or null where no gradient of alpha is wanted
+  float* pre;        // before the reset, or null unless a reset to zero is attached
 };
 
 struct NeuronsForward {
@@ -52,6 +61,9 @@ struct NeuronsForward {
   float* spk;  // (steps, width)
   float* syn;  // (width), state after the last step
   float* mem;
+  // With a dense recurrence only:
+  Trace trace;     // filled, unless `potential` is null
+  float* scratch;  // features x features rounded up to 64
 };
 
 // Gradients; those of the parameters are per neuron and sample.
@@ -61,6 +73,10 @@ struct NeuronsBackward {
   float* grad_cur;  // (steps, width)
   float *grad_spk0, *grad_syn0, *grad_mem0;
   float *grad_alpha, *grad_beta, *grad_threshold, *grad_own, *grad_graded;
+  // With a dense recurrence only, which reads no `cur`:
+  Trace trace;
+  float* scratch;
+  uint64_t* bits;  // ((steps - 1) * batch, features / 64 rounded up), of the spikes but the last
 };
 
 // A product with a mostly zero matrix x (rows, features), known by its bits (rows, features / 64
@@ -134,6 +150,8 @@ struct Frames {
 struct Table {
   void (*neurons_forward)(const NeuronsForward&, int threads);
   void (*neurons_backward)(const NeuronsBackward&, int threads);
+  void (*recurrent_forward)(const NeuronsForward&, int threads);
+  int64_t (*recurrent_backward)(const NeuronsBackward&, int threads);  // returns the bits that are set
   // Returns the number of ones if every value is 0 or 1, else -1; adds to counts (sites) if given.
   int64_t (*count_spikes)(const float* values, int64_t rows, int64_t sites, int64_t* counts,
                           int threads);

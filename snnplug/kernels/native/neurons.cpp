@@ -65,7 +65,7 @@ void forward_tile(const NeuronsForward& args, int64_t start, int64_t count) {
 }
 
 // States of a tile, a row per step. Without an immediate reset `potential` is `mem` one row later.
-struct Trace {
+struct Rows {
   float *mem, *syn, *pre, *potential;
 };
 
@@ -76,12 +76,12 @@ constexpr int rows_per_step() {
 
 // Row t of mem and syn holds the state before step t.
 template <class M, bool attached, bool learned>
-Trace compute_again(const Neurons& layer, const Parameters& p, int64_t start, int64_t count,
+Rows compute_again(const Neurons& layer, const Parameters& p, int64_t start, int64_t count,
                     float* scratch) {
   constexpr bool keep_syn = M::second && learned, keep_pre = attached && M::reset == kZero;
   const float limit = above(layer.inclusive), graded = layer.graded;
   const int64_t rows = layer.steps + 1;
-  Trace trace{scratch, nullptr, nullptr, scratch + count};
+  Rows trace{scratch, nullptr, nullptr, scratch + count};
   float* at = scratch + rows * count;
   if constexpr (M::immediate) trace.potential = at, at += rows * count;
   if constexpr (keep_syn) trace.syn = at, at += rows * count;
@@ -122,7 +122,7 @@ void backward_tile(const NeuronsBackward& args, int64_t start, int64_t count, fl
   const float limit = above(layer.inclusive), graded = layer.graded;
   Parameters p;
   p.load<M>(layer, start, count);
-  const Trace trace = compute_again<M, attached, learned>(layer, p, start, count, scratch);
+  const Rows trace = compute_again<M, attached, learned>(layer, p, start, count, scratch);
   float mem[kTile], syn[kTile], feedback[kTile], slope[2][kTile];
   float d_alpha[kTile], d_beta[kTile], d_threshold[kTile], d_own[kTile], d_graded[kTile];
   std::copy_n(args.grad_mem + start, count, mem);

@@ -6,12 +6,9 @@
 #include <atomic>
 #include <vector>
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
 #include "common.h"
 #include "kernels.h"
+#include "vector.h"
 
 namespace snp {
 namespace SNP_ISA {
@@ -42,32 +39,6 @@ inline int ones(uint64_t word) {
 #else
 inline int ones(uint64_t word) { return __builtin_popcountll(word); }
 #endif
-
-// Which of 16 values differ from `value`; not-a-number does.
-inline uint32_t differ16(const float* values, float value) {
-#if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask(_mm512_loadu_ps(values), _mm512_set1_ps(value), _CMP_NEQ_UQ);
-#elif defined(__AVX__)
-  uint32_t mask = 0;
-  for (int k = 0; k < 2; ++k) {
-    const __m256 v = _mm256_loadu_ps(values + 8 * k);
-    const __m256 other = _mm256_cmp_ps(v, _mm256_set1_ps(value), _CMP_NEQ_UQ);
-    mask |= static_cast<uint32_t>(_mm256_movemask_ps(other)) << (8 * k);
-  }
-  return mask;
-#elif defined(__SSE2__)
-  uint32_t mask = 0;
-  for (int k = 0; k < 4; ++k) {
-    const __m128 other = _mm_cmpneq_ps(_mm_loadu_ps(values + 4 * k), _mm_set1_ps(value));
-    mask |= static_cast<uint32_t>(_mm_movemask_ps(other)) << (4 * k);
-  }
-  return mask;
-#else
-  uint32_t mask = 0;
-  for (int k = 0; k < 16; ++k) mask |= static_cast<uint32_t>(values[k] != value) << k;
-  return mask;
-#endif
-}
 
 // The bits of one row; returns how many are set, and sets `graded` if a value is neither 0 nor 1.
 inline int64_t row_bits(const float* row, int64_t count, uint64_t* bits, bool& graded) {
@@ -107,29 +78,6 @@ inline void transpose_bits(uint64_t* words) {
   }
 }
 
-#if defined(__GNUC__)
-#if defined(__AVX512F__)
-#define SNP_LANES 16
-#elif defined(__AVX__)
-#define SNP_LANES 8
-#else
-#define SNP_LANES 4
-#endif
-typedef float Vector __attribute__((vector_size(SNP_LANES * 4)));
-#else
-#define SNP_LANES 4
-struct Vector {
-  float lane[SNP_LANES];
-  Vector& operator+=(const Vector& other) {
-    for (int k = 0; k < SNP_LANES; ++k) lane[k] += other.lane[k];
-    return *this;
-  }
-};
-inline Vector operator*(float factor, Vector v) {
-  for (float& lane : v.lane) lane *= factor;
-  return v;
-}
-#endif
 constexpr int kVectors = kTile / SNP_LANES;
 
 // For each target and block of sources, the sources that the target adds up.

@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX__) || defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 namespace snp {
 namespace SNP_ISA {
 namespace {
@@ -35,6 +39,76 @@ inline float exp_negative(float x) {
   float power;
   std::memcpy(&power, &bits, sizeof power);
   return x < kSmallest ? 0.0f : sum * power;
+}
+
+#if defined(__GNUC__)
+#if defined(__AVX512F__)
+#define SNP_LANES 16
+#elif defined(__AVX__)
+#define SNP_LANES 8
+#else
+#define SNP_LANES 4
+#endif
+typedef float Vector __attribute__((vector_size(SNP_LANES * 4)));
+#else
+#define SNP_LANES 4
+struct Vector {
+  float lane[SNP_LANES];
+  Vector& operator+=(const Vector& other) {
+    for (int k = 0; k < SNP_LANES; ++k) lane[k] += other.lane[k];
+    return *this;
+  }
+};
+inline Vector operator*(float factor, Vector v) {
+  for (float& lane : v.lane) lane *= factor;
+  return v;
+}
+#endif
+
+// sum + factor * v, rounded once where the instruction set can.
+inline Vector add_product(Vector sum, float factor, Vector v) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(_mm512_set1_ps(factor), v, sum);
+#elif defined(__FMA__)
+  return _mm256_fmadd_ps(_mm256_set1_ps(factor), v, sum);
+#else
+  sum += factor * v;
+  return sum;
+#endif
+}
+
+inline Vector load(const float* from) {
+  Vector v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+inline void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
+
+// Which of 16 values differ from `value`; not-a-number does.
+inline uint32_t differ16(const float* values, float value) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(_mm512_loadu_ps(values), _mm512_set1_ps(value), _CMP_NEQ_UQ);
+#elif defined(__AVX__)
+  uint32_t mask = 0;
+  for (int k = 0; k < 2; ++k) {
+    const __m256 v = _mm256_loadu_ps(values + 8 * k);
+    const __m256 other = _mm256_cmp_ps(v, _mm256_set1_ps(value), _CMP_NEQ_UQ);
+    mask |= static_cast<uint32_t>(_mm256_movemask_ps(other)) << (8 * k);
+  }
+  return mask;
+#elif defined(__SSE2__)
+  uint32_t mask = 0;
+  for (int k = 0; k < 4; ++k) {
+    const __m128 other = _mm_cmpneq_ps(_mm_loadu_ps(values + 4 * k), _mm_set1_ps(value));
+    mask |= static_cast<uint32_t>(_mm_movemask_ps(other)) << (4 * k);
+  }
+  return mask;
+#else
+  uint32_t mask = 0;
+  for (int k = 0; k < 16; ++k) mask |= static_cast<uint32_t>(values[k] != value) << k;
+  return mask;
+#endif
 }
 
 // A row lies a whole layer's width after the one before: too far for the processor to see it coming.

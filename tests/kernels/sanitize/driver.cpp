@@ -25,6 +25,8 @@ const char* snp_isa();
 int snp_use_isa(int which);
 void snp_neurons_forward(const snp::NeuronsForward* args, int threads);
 void snp_neurons_backward(const snp::NeuronsBackward* args, int threads);
+void snp_recurrent_forward(const snp::NeuronsForward* args, int threads);
+int64_t snp_recurrent_backward(const snp::NeuronsBackward* args, int threads);
 int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites, int64_t* counts,
                          int threads);
 int64_t snp_spike_bits(const float* x, int64_t rows, int64_t features, int64_t most, uint64_t* bits,
@@ -81,48 +83,74 @@ struct Scratch {
 
 // Which kind of neurons: bits of `options` in `neurons` below.
 constexpr int kAttached = 1, kImmediate = 2, kLearned = 4, kSecond = 8, kOwn = 16, kOptions = 32;
+constexpr int kDense = kOptions;
 
 void neurons(int64_t steps, int64_t batch, int64_t features, int32_t reset, int32_t surrogate,
              int options, int threads) {
-  const int64_t width = batch * features;
-  const Array cur = normal(steps * width), state = normal(width), grad = normal(width);
-  const Array grad_spk = normal(steps * width), decay(features, 0.9f), threshold(features, 0.5f);
+  const int64_t width = batch * features, whole = steps * width;
   const bool second = options & kSecond, own = options & kOwn, learned = options & kLearned;
+  const bool dense = options & kDense, heard = own || dense;
+  const Array cur = normal(whole), state = normal(width), grad = normal(width);
+  const Array grad_spk = normal(whole), decay(features, 0.9f), threshold(features, 0.5f);
+  const Array weight = normal(dense ? features * features : 0);
+  // Gives the start of an array, of as many values, where there is one.
+  std::vector<Array> made;
+  made.reserve(20);
+  const auto array = [&](bool is, int64_t count) {
+    return is ? made.emplace_back(count).data() : nullptr;
+  };
   const auto present = [](bool is, const Array& values) { return is ? values.data() : nullptr; };
-  const snp::Neurons layer{steps,
-                           width,
-                           features,
-                           reset,
-                           surrogate,
-                           (options & kAttached) != 0,
-                           surrogate % 2,
-                           (options & kImmediate) != 0,
-                           learned,
-                           1.5f,
-                           {0.7f, 1.3f, 0.9f, 0.4f, 0.2f},
-                           cur.data(),
-                           state.data(),
-                           present(second, state),
-                           present(own, state),
-                           present(second, decay),
-                           decay.data(),
-                           threshold.data(),
-                           present(own, decay),
-                           nullptr};
-  Array spk(steps * width), grad_cur(steps * width), out[10];
-  float* at[10];
-  const bool there[10] = {second, true, own, second, true, second && learned, learned, learned,
-                          own && learned, learned};
-  for (int k = 0; k < 10; ++k) {
-    if (there[k]) out[k].resize(width);
-    at[k] = there[k] ? out[k].data() : nullptr;
+  snp::Neurons layer{steps,
+                     width,
+                     features,
+                     reset,
+                     surrogate,
+                     (options & kAttached) != 0,
+                     surrogate % 2,
+                     (options & kImmediate) != 0 && reset != snp::kNone,
+                     learned,
+                     1.5f,
+                     {0.7f, 1.3f, 0.9f, 0.4f, 0.2f},
+                     cur.data(),
+                     state.data(),
+                     present(second, state),
+                     present(heard, state),
+                     present(second, decay),
+                     decay.data(),
+                     threshold.data(),
+                     present(own, decay),
+                     present(dense, weight),
+                     present(dense, decay)};
+  const snp::Trace trace{array(dense, whole), array(dense && layer.immediate, whole),
+                         array(dense && second && learned, whole),
+                         array(dense && layer.attached && reset == snp::kZero, whole)};
+  float* scratch = array(dense, features * ((features + 63) / 64 * 64));
+  const snp::NeuronsForward forward{layer, array(true, whole), array(second, width),
+                                    array(true, width), trace, scratch};
+  std::vector<uint64_t> bits(dense ? (steps - 1) * batch * ((features + 63) / 64) : 0);
+  dense ? snp_recurrent_forward(&forward, threads) : snp_neurons_forward(&forward, threads);
+  if (dense) layer.cur = nullptr;
+  const snp::NeuronsBackward backward{layer,
+                                      grad_spk.data(),
+                                      present(second, grad),
+                                      grad.data(),
+                                      array(true, whole),
+                                      array(heard, width),
+                                      array(second, width),
+                                      array(true, width),
+                                      array(second && learned, width),
+                                      array(learned, width),
+                                      array(learned, width),
+                                      array(own && learned, width),
+                                      array(learned, width),
+                                      trace,
+                                      scratch,
+                                      bits.data()};
+  if (dense) {
+    require(snp_recurrent_backward(&backward, threads) >= 0, "fewer than no spikes");
+  } else {
+    snp_neurons_backward(&backward, threads);
   }
-  const snp::NeuronsForward forward{layer, spk.data(), at[0], at[1]};
-  snp_neurons_forward(&forward, threads);
-  const snp::NeuronsBackward backward{
-      layer, grad_spk.data(), present(second, grad), grad.data(), grad_cur.data(), at[2], at[3],
-      at[4], at[5],           at[6],                 at[7],       at[8],           at[9]};
-  snp_neurons_backward(&backward, threads);
 }
 
 void count(int64_t rows, int64_t sites, int threads) {
@@ -278,6 +306,10 @@ void kernels(int threads) {
     for (int options = 0; options < (reset == snp::kZeroMembrane ? kSecond : kOptions); ++options)
       neurons(7, 3, options % 2 ? 1 : 100, reset, snp::kHardFire, options, threads);
   neurons(300, 1, 260, snp::kZero, snp::kAtan, kOptions - 1, threads);  // tiles that are cut short
+  for (int32_t reset = 0; reset < snp::kZeroMembrane; ++reset)
+    for (int options = 0; options < kOwn; ++options)
+      neurons(4, options % 3 * 5 + 1, options % 2 ? 70 : 33, reset, snp::kAtan, options | kDense,
+              threads);
   for (const int64_t rows : {0, 1, 5, 200})
     for (const int64_t sites : {1, 7, 257}) count(rows, sites, threads);
   for (const int64_t rows : {1, 64, 200})
