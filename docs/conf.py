@@ -77,7 +77,7 @@ def _numbers(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             continue
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{prefix}{key}.")
-        elif isinstance(value, int | float):
+        elif isinstance(value, int | float) and not isinstance(value, bool):
             yield prefix + key, value
 
 
@@ -98,7 +98,9 @@ def _constants(name: str) -> str:
 
 def _targets() -> str:
     targets = [load_target(name) for name in packaged_targets()]
-    rows = [[f"`{t.name}`", str(t.technology_nm), t.family, t.scope, t.summary] for t in targets]
+    rows = [
+        [f"`{t.name}`", str(t.technology_nm or "-"), t.family, t.scope, t.summary] for t in targets
+    ]
     return _table(["name", "nm", "family", "scope", "summary"], rows)
 
 
@@ -189,7 +191,7 @@ def _write_generated(app: Sphinx, config: object) -> None:
         "constants-per-event.md": "".join(
             f"### {name}\n\n{load_target(name).statement}\n\n{_constants(name)}\n"
             for name in packaged_targets()
-            if load_target(name).family == "per_event"
+            if load_target(name).family not in ("sparse_digital", "dense_digital")
         ),
         **{f"constants-{name}.md": _constants(name) for name in packaged_targets()},
     }

@@ -28,9 +28,11 @@ class HardwareTarget(pl.Callback):
 
     - ``hardware/<target>/energy_nj`` — energy per inference; ``energy_nj_low`` and
       ``energy_nj_high`` — the calibration band
-    - ``hardware/<target>/latency_us``, ``area_mm2``, ``pj_per_synop``
+    - ``hardware/<target>/latency_us``, ``latency_pipelined_us``, ``area_mm2``, ``pj_per_synop``
     - ``hardware/<target>/dense_nj`` — the same datapath without skipping zeros;
       ``sparsity_gain`` — how many times more that is
+    - ``hardware/<target>/ann_nj`` — the conventional network of the same shape on these memories;
+      ``matched_nj`` — with as many bits as the time steps can count; ``break_even_num_steps``
     - ``hardware/<target>/parts/<part>_nj`` — scan, weight_read, accumulate, membrane, neuron,
       output, control, leakage
     - ``activity/synops``, ``activity/spikes_per_synapse``, ``activity/firing_rate/<layer>`` — what

@@ -17,6 +17,7 @@ from snnplug.callbacks.run_folder import run_folder, write_json
 from snnplug.errors import ArgumentError
 from snnplug.hardware.counting import measure
 from snnplug.hardware.report import EnergyReport
+from snnplug.hardware.report_table import amount
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.decoding import decode
 from snnplug.training.encoding import Encoding
@@ -129,9 +130,9 @@ class NumStepsSweep(pl.Callback):
             table.add_row(
                 str(steps),
                 f"{100 * accuracy:.2f} %",
-                f"{energy:,.1f}",
-                f"{low:,.1f} … {high:,.1f}",
-                "-" if latency is None else f"{latency:,.1f}",
+                amount(energy, 1),
+                f"{amount(low, 1)} … {amount(high, 1)}",
+                amount(latency, 1),
             )
         target = self._target(trainer).target
         console = Console(highlight=False)

@@ -46,7 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(args)
+        code = _dispatch(args)
+        sys.stdout.flush()  # here, not when the interpreter ends, a closed pipe can be caught
+        return code
+    except BrokenPipeError:  # `snnplug targets | head`
+        # What is still buffered has nowhere to go; the interpreter would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         # The parser raises its own error over one of ours.
         ours = _cause(error)
@@ -57,9 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("snnplug: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `snnplug recipes | head`
-        sys.stderr.close()
-        return 0
 
 
 def _cause(error: BaseException | None) -> SnnplugError | None:

@@ -10,10 +10,8 @@ from pathlib import Path
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
-from rich.table import Table
 
 from snnplug.callbacks.hardware_target import HardwareTarget
-from snnplug.hardware.report import EnergyReport
 from snnplug.training.logger import RunLogger
 
 
@@ -29,45 +27,12 @@ def print_summary(trainer: pl.Trainer, best: str) -> None:
         console.print(f"[bold]val accuracy     [/] {100 * accuracy['val/acc']:.2f} %")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Trainer lacks the annotation
         if isinstance(callback, HardwareTarget) and callback.report is not None:
-            _print_report(console, callback.report)
+            console.print(callback.report)
     for logger in trainer.loggers:
         if isinstance(logger, RunLogger):
             _print_run(console, logger)
     if best:
         console.print(f"[bold]best checkpoint  [/] {_short(best)}", soft_wrap=True)
-
-
-def _print_report(console: Console, report: EnergyReport) -> None:
-    console.print(
-        f"[bold]energy           [/] {report.energy_nj:,.1f} nJ/inference "
-        f"[{report.energy_nj_low:,.1f} … {report.energy_nj_high:,.1f}] on {report.target}",
-        markup=True,
-    )
-    console.print(
-        f"[bold]dense            [/] {report.dense_nj:,.1f} nJ on the same datapath: "
-        f"sparsity saves {report.sparsity_gain:.1f}x"
-    )
-    if report.latency_us is not None:
-        console.print(f"[bold]latency          [/] {report.latency_us:,.1f} µs")
-    if report.area_mm2 is not None:
-        console.print(f"[bold]area             [/] {report.area_mm2:.2f} mm²")
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("layer", "kind"):
-        table.add_column(name)
-    for name in ("synops", "nJ", "µs"):
-        table.add_column(name, justify="right")
-    for layer in report.layers:
-        table.add_row(
-            layer.name,
-            layer.kind,
-            f"{layer.synops:,.0f}",
-            f"{layer.energy_nj:,.2f}",
-            "-" if layer.latency_us is None else f"{layer.latency_us:,.2f}",
-        )
-    console.print(table)
-    console.print(f"[dim]{report.statement}[/]")
-    if report.unpriced:
-        console.print(f"[bold]not priced       [/] {', '.join(report.unpriced)}")
 
 
 def _print_run(console: Console, logger: RunLogger) -> None:

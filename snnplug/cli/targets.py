@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from snnplug.errors import TargetError, did_you_mean
-from snnplug.hardware.target import load_target, packaged_targets
+from snnplug.errors import TargetError
+from snnplug.hardware.target import load_target, other_targets, packaged_targets
 
 
 def targets_command(args: Sequence[str]) -> int:
     """Run ``snnplug targets [ls|show NAME]``."""
     match list(args):
         case [] | ["ls"]:
-            print(f"{'name':<16} {'nm':>3}  {'family':<16} {'scope':<10} summary")
-            for name in packaged_targets():
+            print(f"{'name':<17} {'nm':>3}  {'family':<15} {'scope':<9} summary")
+            for name in (*packaged_targets(), *other_targets()):
                 t = load_target(name)
-                print(f"{name:<16} {t.technology_nm:>3}  {t.family:<16} {t.scope:<10} {t.summary}")
+                nm = "-" if t.technology_nm is None else t.technology_nm
+                print(f"{name:<17} {nm:>3}  {t.family:<15} {t.scope:<9} {t.summary}")
         case ["show", name]:
             packaged = packaged_targets()
-            if name not in packaged:
-                raise TargetError(f"no hardware target {name!r}. {did_you_mean(name, packaged)}")
-            print(packaged[name].read_text(encoding="utf-8"), end="")
+            if name in packaged:
+                print(packaged[name].read_text(encoding="utf-8"), end="")
+            else:
+                print(json.dumps(load_target(name).describe(), indent=2))
         case _:
             raise TargetError(f"targets {' '.join(args)}: usage is targets [ls | show NAME]")
     return 0

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from snnplug.errors import TargetError
 from snnplug.hardware.activity import Activity, Layer, NeuronLayer, PoolLayer, SynapticLayer
-from snnplug.hardware.report import EnergyReport, LayerCost
+from snnplug.hardware.elementwise import Number, add_up, holds
+from snnplug.hardware.report import EnergyReport, LayerCost, Totals, bill
 from snnplug.hardware.target import Target
 
 
@@ -22,6 +23,8 @@ class Events:
         high_factor: Upper end of the band, as a multiple of the energy.
         analog_synop_pj: One synaptic operation of an input that is no binary spike.
         neuron_update_pj: One neuron in one time step.
+        skips_zeros: Whether inputs that are zero cost nothing; False for machines that compute
+            every synapse at every step.
     """
 
     synop_pj: float
@@ -29,6 +32,7 @@ class Events:
     high_factor: float
     analog_synop_pj: float | None = None
     neuron_update_pj: float | None = None
+    skips_zeros: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,23 +47,25 @@ class PerEvent(Target):
 
     With the scope ``all_in`` the figure per synaptic operation holds neurons, leakage and control
     already, and neurons add nothing. With ``per_term`` it holds the operation alone. Work without
-    a figure is listed in the report's ``unpriced``.
+    a figure is listed in the report's ``unpriced``. Where zeros are not skipped, every synapse
+    counts at every step.
     """
 
     family: ClassVar[str] = "per_event"
+    vectorised: ClassVar[bool] = True
 
     name: str
-    technology_nm: int
     scope: str
     summary: str
     statement: str
     events: Events
     provenance: Mapping[str, Mapping[str, str]]
+    technology_nm: int | None = None
 
     def __post_init__(self) -> None:
         """Check what one number alone does not show."""
         e = self.events
-        if not e.low_factor <= 1 <= e.high_factor:
+        if not holds((e.low_factor <= 1) & (e.high_factor >= 1)):
             raise TargetError(
                 f"{self.name}: the band is {e.low_factor} … {e.high_factor} times the energy; "
                 "events.low_factor has to be at most 1 and events.high_factor at least 1"
@@ -79,33 +85,32 @@ class PerEvent(Target):
         Raises:
             MeasurementError: The activity holds no sample.
         """
+        layers = [self._layer_cost(layer, activity.samples) for layer in activity.layers]
+        missing = [
+            f"{layer.name} ({layer.kind})" for layer in activity.layers if self._lacks(layer)
+        ]
+        return bill(self, activity, self.totals(activity), layers, missing)
+
+    def totals(self, activity: Activity) -> Totals:
+        """Return the totals of :meth:`price` alone."""
         activity.per_sample(())  # refuses an activity without samples
         samples = activity.samples
-        layers = tuple(self._layer_cost(layer, samples) for layer in activity.layers)
-        energy_nj = sum(layer.energy_nj for layer in layers)
-        skipped = sum(
-            (layer.dense_synops - layer.synops) / samples * (self._synop_pj(layer) or 0.0)
+        parts = (self._parts_nj(layer, samples) for layer in activity.layers)
+        energy_nj = add_up(add_up(each.values()) for each in parts)
+        skipped_pj = add_up(
+            (layer.dense_synops - self._done(layer)) / samples * _or_zero(self._synop_pj(layer))
             for layer in activity.synaptic
         )
-        missing = tuple(
-            f"{layer.name} ({layer.kind})" for layer in activity.layers if self._lacks(layer)
-        )
-        return EnergyReport(
-            target=self.name,
-            fingerprint=self.fingerprint,
-            samples=samples,
+        return Totals(
             energy_nj=energy_nj,
             energy_nj_low=energy_nj * self.events.low_factor,
             energy_nj_high=energy_nj * self.events.high_factor,
-            latency_us=None,
-            area_mm2=None,
-            dense_nj=energy_nj + 1e-3 * skipped,
-            synops=activity.synops,
-            spikes_per_synapse=activity.spikes_per_synapse,
-            layers=layers,
-            unpriced=activity.unpriced + missing,
-            statement=self.statement,
+            dense_nj=energy_nj + 1e-3 * skipped_pj,
         )
+
+    def _done(self, layer: SynapticLayer) -> int:
+        """Synaptic operations that the machine does."""
+        return layer.synops if self.events.skips_zeros else layer.dense_synops
 
     def _synop_pj(self, layer: SynapticLayer) -> float | None:
         return self.events.synop_pj if layer.operand.adds else self.events.analog_synop_pj
@@ -113,7 +118,7 @@ class PerEvent(Target):
     def _lacks(self, layer: Layer) -> bool:
         """Whether the layer worked and there is no figure for its work."""
         if isinstance(layer, SynapticLayer):
-            return layer.synops > 0 and self._synop_pj(layer) is None
+            return self._done(layer) > 0 and self._synop_pj(layer) is None
         if self.scope == "all_in":
             return False
         if isinstance(layer, NeuronLayer):
@@ -124,11 +129,19 @@ class PerEvent(Target):
         return layer.multiplies + layer.adds > 0
 
     def _layer_cost(self, layer: Layer, samples: int) -> LayerCost:
-        parts, synops = {"synapse": 0.0, "neuron": 0.0}, 0.0
+        synops = layer.synops / samples if isinstance(layer, SynapticLayer) else 0.0
+        return LayerCost(layer.name, layer.kind, self._parts_nj(layer, samples), None, synops)
+
+    def _parts_nj(self, layer: Layer, samples: int) -> dict[str, Number]:
+        parts: dict[str, Number] = {"synapse": 0.0, "neuron": 0.0}
         if isinstance(layer, SynapticLayer):
-            synops = layer.synops / samples
-            parts["synapse"] = 1e-3 * synops * (self._synop_pj(layer) or 0.0)
+            synops = self._done(layer) / samples
+            parts["synapse"] = 1e-3 * synops * _or_zero(self._synop_pj(layer))
         elif isinstance(layer, NeuronLayer):
             updates = layer.neurons * layer.presentations / samples
-            parts["neuron"] = 1e-3 * updates * (self.events.neuron_update_pj or 0.0)
-        return LayerCost(layer.name, layer.kind, parts, None, synops)
+            parts["neuron"] = 1e-3 * updates * _or_zero(self.events.neuron_update_pj)
+        return parts
+
+
+def _or_zero(figure: Number | None) -> Number:
+    return 0.0 if figure is None else figure

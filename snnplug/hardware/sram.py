@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from snnplug.errors import TargetError
+from snnplug.hardware.elementwise import Number, is_plain
 
 Column = Literal["read_pj", "write_pj", "leak_uw", "area_mm2"]
 
@@ -46,7 +47,7 @@ def _bracket(value: float, grid: tuple[int, ...]) -> tuple[int, int, float]:
     return low, high, (log(value) - log(low)) / (log(high) - log(low))
 
 
-def sram(node_nm: int, capacity_kb: float, width_bits: float, column: Column) -> float:
+def sram(node_nm: int, capacity_kb: Number, width_bits: Number, column: Column) -> Number:
     """Return one figure of an SRAM of any size, interpolated in the logarithm of everything.
 
     The table was generated with CACTI 7: RAM, one bank, one read/write port, low-standby-power
@@ -56,8 +57,8 @@ def sram(node_nm: int, capacity_kb: float, width_bits: float, column: Column) ->
 
     Args:
         node_nm: 28 or 45.
-        capacity_kb: Capacity, in kB of 1024 bytes.
-        width_bits: Bits per access.
+        capacity_kb: Capacity, in kB of 1024 bytes; a number or an array.
+        width_bits: Bits per access; a number or an array.
         column: ``"read_pj"`` and ``"write_pj"`` per access, ``"leak_uw"``, or ``"area_mm2"``.
 
     Returns:
@@ -67,6 +68,18 @@ def sram(node_nm: int, capacity_kb: float, width_bits: float, column: Column) ->
         >>> round(sram(28, 64, 512, "read_pj"), 1)   # one row of 64 weights of 8 bits
         34.0
     """
+    if is_plain(capacity_kb, width_bits):
+        return _interpolated(node_nm, capacity_kb, width_bits, column)
+    import numpy as np
+
+    # A grid of targets holds few different memories: each is interpolated once, by the same code.
+    kb, width = np.broadcast_arrays(np.asarray(capacity_kb, float), np.asarray(width_bits, float))
+    sizes, place = np.unique(np.stack([kb.ravel(), width.ravel()]), axis=1, return_inverse=True)
+    values = [_interpolated(node_nm, k, w, column) for k, w in sizes.T.tolist()]
+    return np.array(values)[place].reshape(kb.shape)
+
+
+def _interpolated(node_nm: int, capacity_kb: float, width_bits: float, column: Column) -> float:
     table = _table(node_nm, column)
     parts = max(1, ceil(width_bits / 512))
     width = min(max(width_bits / parts, 32.0), 512.0)

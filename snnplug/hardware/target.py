@@ -6,12 +6,14 @@ import hashlib
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from snnplug.errors import TargetError, did_you_mean
+from snnplug.hardware.description import check_provenance, extend, parse
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,12 +22,12 @@ else:
 
 if TYPE_CHECKING:
     from snnplug.hardware.activity import Activity
-    from snnplug.hardware.report import EnergyReport
+    from snnplug.hardware.report import EnergyReport, Totals
 
 SCHEMA = 1
-EVIDENCE = ("measured", "published", "simulated", "derived", "assumed")
 SCOPES = ("per_term", "all_in")
-_T = TypeVar("_T")
+#: Entry points of this group name targets of other packages.
+GROUP = "snnplug.targets"
 
 
 class Target(ABC):
@@ -36,8 +38,10 @@ class Target(ABC):
     """
 
     family: ClassVar[str]
+    #: Whether :meth:`totals` takes arrays in place of numbers.
+    vectorised: ClassVar[bool] = False
     name: str
-    technology_nm: int
+    technology_nm: int | None
     scope: str
     summary: str
     statement: str
@@ -46,6 +50,14 @@ class Target(ABC):
     @abstractmethod
     def price(self, activity: Activity) -> EnergyReport:
         """Return what the activity costs per inference; pure."""
+
+    def totals(self, activity: Activity) -> Totals:
+        """Return the totals of :meth:`price` alone.
+
+        In a vectorised family the description may hold arrays in place of numbers; the totals are
+        then arrays, each element the same float as the description with its numbers gives.
+        """
+        return self.price(activity).totals
 
     @property
     def published_nj(self) -> tuple[float, float] | None:
@@ -69,10 +81,20 @@ class Target(ABC):
 
 
 def _families() -> dict[str, type[Target]]:
+    from snnplug.hardware.cycle_count import CycleCount
+    from snnplug.hardware.dense_digital import DenseDigital
+    from snnplug.hardware.event_memory import EventMemory
     from snnplug.hardware.per_event import PerEvent
     from snnplug.hardware.sparse_digital import SparseDigital
 
-    return {PerEvent.family: PerEvent, SparseDigital.family: SparseDigital}
+    kinds: tuple[type[Target], ...] = (
+        CycleCount,
+        DenseDigital,
+        EventMemory,
+        PerEvent,
+        SparseDigital,
+    )
+    return {kind.family: kind for kind in kinds}
 
 
 def packaged_targets() -> dict[str, Path]:
@@ -81,12 +103,23 @@ def packaged_targets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
+def other_targets() -> dict[str, EntryPoint]:
+    """Return the name and the entry point of every target that another package brings.
+
+    An entry point of the group ``snnplug.targets`` leads to the path of a TOML file, to a
+    :class:`Target`, or to a function without arguments that returns one of them. A packaged name
+    keeps its meaning.
+    """
+    packaged = packaged_targets()
+    return {e.name: e for e in entry_points(group=GROUP) if e.name not in packaged}
+
+
 def load_target(target: str | Path | Target) -> Target:
     """Return a target by its name, or from a TOML file of your own.
 
     Args:
-        target: A packaged name such as ``"yin2017-28nm"``, the path of a ``.toml`` file, or a
-            target, which is returned as it is.
+        target: A name such as ``"yin2017-28nm"``, packaged or of another package, the path of a
+            ``.toml`` file, or a target, which is returned as it is.
 
     Raises:
         TargetError: There is no such target, or its description is not valid: unknown or missing
@@ -98,120 +131,99 @@ def load_target(target: str | Path | Target) -> Target:
     """
     if isinstance(target, Target):
         return target
+    found = _find(str(target))
+    return found if isinstance(found, Target) else parse_target(*_content(found))
+
+
+def _find(name: str, folder: Path | None = None) -> Path | Target:
+    """Return the file of a target, or what another package calls one."""
     packaged = packaged_targets()
-    path = packaged.get(str(target), Path(target))
-    if path.suffix != ".toml" or not path.is_file():
-        raise TargetError(
-            f"no hardware target {str(target)!r}: neither a packaged name nor a .toml file. "
-            f"{did_you_mean(str(target), packaged)}"
-        )
+    if name in packaged:
+        return packaged[name]
+    others = other_targets()
+    if name in others:
+        return _from_entry_point(others[name])
+    path = (folder or Path()) / name
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    raise TargetError(
+        f"no hardware target {name!r}: neither a packaged name nor a .toml file. "
+        f"{did_you_mean(name, (*packaged, *others))}"
+    )
+
+
+def _from_entry_point(entry: EntryPoint) -> Path | Target:
+    where = f"entry point {entry.name} = {entry.value}"
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = entry.load()
+        if callable(found) and not isinstance(found, Target):
+            found = found()
+    except Exception as error:
+        raise TargetError(f"{where} cannot be loaded: {error}") from error
+    if isinstance(found, Target):
+        return found
+    if not isinstance(found, str | Path) or not Path(found).is_file():
+        raise TargetError(f"{where} leads to {found!r}; it has to be a .toml file or a Target")
+    return Path(found)
+
+
+def _content(path: Path) -> tuple[dict[str, Any], str, Path]:
+    """Return what a TOML file says, what errors call it, and the folder that it lies in."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), str(path), path.parent
     except (ValueError, RecursionError) as error:
         raise TargetError(f"{path} is not valid TOML: {error}") from error
-    return parse_target(content, origin=str(path))
+    except OSError as error:
+        raise TargetError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def parse_target(content: Mapping[str, Any], origin: str = "target") -> Target:
+def parse_target(
+    content: Mapping[str, Any], origin: str = "target", folder: Path | None = None
+) -> Target:
     """Return the target that a parsed TOML file describes.
 
     Args:
         content: The tables and values of the file.
         origin: What errors call it.
+        folder: Where the path of an extended file begins; None takes the current folder.
 
     Raises:
         TargetError: As for :func:`load_target`.
     """
-    head = dict(content)
-    schema, family = head.pop("schema", None), head.pop("family", None)
-    if schema != SCHEMA or isinstance(schema, bool):
-        raise TargetError(f"{origin}: schema is {schema!r}; this version reads schema = {SCHEMA}")
+    head = _resolved(content, origin, folder, (origin,))
+    family = head.pop("family", None)
     families = _families()
     if not isinstance(family, str) or family not in families:
         raise TargetError(f"{origin}: family is {family!r}. {did_you_mean(str(family), families)}")
-    target = _parse(families[family], head, origin, "")
+    target = parse(families[family], head, origin)
     if target.scope not in SCOPES:
         raise TargetError(
             f"{origin}: scope is {target.scope!r}. {did_you_mean(target.scope, SCOPES)}"
         )
-    _check_provenance(target, origin)
+    check_provenance(target, target.provenance, origin)
     return target
 
 
-def _parse(kind: type[_T], table: Mapping[str, Any], origin: str, prefix: str) -> _T:
-    """Build the dataclass ``kind`` from a table, naming every key that does not fit."""
-    hints = get_type_hints(kind)
-    wanted = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for key in table:
-        if key not in wanted:
-            raise TargetError(f"{origin}: unknown key {prefix}{key}. {did_you_mean(key, wanted)}")
-    required = [f.name for f in fields(kind) if f.default is MISSING]  # type: ignore[arg-type]
-    missing = [prefix + name for name in required if name not in table]
-    if missing:
-        raise TargetError(f"{origin}: missing {', '.join(missing)}")
-    given = [name for name in wanted if name in table]
-    values = {name: _value(hints[name], table[name], origin, prefix + name) for name in given}
+def _resolved(
+    content: Mapping[str, Any], origin: str, folder: Path | None, chain: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return a description with what it extends filled in."""
+    head = dict(content)
+    schema, base = head.pop("schema", None), head.pop("extends", None)
+    if schema != SCHEMA or isinstance(schema, bool):
+        raise TargetError(f"{origin}: schema is {schema!r}; this version reads schema = {SCHEMA}")
+    if base is None:
+        return head
+    if not isinstance(base, str):
+        raise TargetError(f"{origin}: extends is {base!r}; it names a target or a .toml file")
     try:
-        return kind(**values)
+        found = _find(base, folder)
     except TargetError as error:
-        raise TargetError(f"{origin}: {error}") from error
-
-
-def _value(hint: Any, value: Any, origin: str, key: str) -> Any:
-    if isinstance(hint, type) and is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise TargetError(f"{origin}: {key} is {value!r}; it has to be a table [{key}]")
-        return _parse(hint, value, origin, key + ".")
-    if hint == float | None:  # a figure that may be left out; TOML cannot say None
-        hint = float
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        # Bounds far beyond any hardware keep products and quotients finite; NaN fails them too.
-        if not (value == 0 or 1e-12 <= value <= 1e12):
-            small = isinstance(value, float) or abs(value) <= 1e300  # others have no format
-            raise TargetError(
-                f"{origin}: {key} is {f'{value:.3g}' if small else 'too large'}; it has to be "
-                "finite and not negative: 0, or 1e-12 … 1e12"
-            )
-        return float(value)
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= 2**31:
-            raise TargetError(f"{origin}: {key} is {value}; it has to lie in 1 … 2**31")
-        return value
-    if hint is str and isinstance(value, str):
-        return value
-    if hint not in (int, float, str) and isinstance(value, Mapping):
-        return {str(k): v for k, v in value.items()}
-    expected = getattr(hint, "__name__", str(hint))
-    raise TargetError(f"{origin}: {key} is {value!r}; it has to be of type {expected}")
-
-
-def _numbers(item: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted key of every number in a description."""
-    for f in fields(item):
-        value = getattr(item, f.name)
-        if is_dataclass(value):
-            yield from _numbers(value, f"{prefix}{f.name}.")
-        elif isinstance(value, int | float):
-            yield prefix + f.name
-
-
-def _check_provenance(target: Target, origin: str) -> None:
-    numbers = set(_numbers(target))
-    for key, entry in target.provenance.items():
-        if key not in numbers:
-            raise TargetError(
-                f"{origin}: provenance of {key}, which is no number. {did_you_mean(key, numbers)}"
-            )
-        if (
-            not isinstance(entry, Mapping)
-            or set(entry) != {"source", "evidence"}
-            or not isinstance(entry["source"], str)
-            or entry["evidence"] not in EVIDENCE
-        ):
-            raise TargetError(
-                f"{origin}: provenance of {key} is {entry!r}; it has to hold a source and an "
-                f"evidence, one of {', '.join(EVIDENCE)}"
-            )
-    unsourced = sorted(numbers - set(target.provenance))
-    if unsourced:
-        raise TargetError(f"{origin}: no [provenance] for {', '.join(unsourced)}")
+        raise TargetError(f"{origin}: extends {base!r}: {error}") from error
+    if isinstance(found, Target):
+        raise TargetError(f"{origin}: extends {base!r}, which is no file that can be extended")
+    path = str(found.resolve())
+    if path in chain:
+        raise TargetError(f"{origin}: extends itself, {' → '.join((*chain, path))}")
+    below, name, its_folder = _content(found)
+    return extend(_resolved(below, name, its_folder, (*chain, path)), head, origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -114,3 +115,14 @@ def test_recipes_are_listed_shown_and_copied(
     assert "exists already" in capsys.readouterr().err
     assert main(["recipes", "cp", "quickstart", str(tmp_path / "no" / "x.yaml")]) == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [["targets"], ["recipes", "show", "quickstart"], ["--help"]])
+def test_a_closed_pipe_is_no_error(args: list[str]) -> None:
+    """As in `snnplug targets | head`, with a reader that is gone before the first line."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "snnplug", *args]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=120, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

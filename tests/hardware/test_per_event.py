@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import random
 from dataclasses import replace
-from math import isfinite
-from typing import Any
 
 import pytest
 
@@ -31,6 +27,10 @@ ANALOG = Activity(2, (replace(FC, operand=NO_SPIKES), NEURONS))
         ("odin-2019", 12.7, 4.8 * 12.7, (8.43, 54.0)),
         ("spinnaker2-2019", 450 + 657, 4.8 * 450 + 657, (24.354, 2214)),
         ("generic-45nm", 0.9, 4.8 * 0.9, (0.45, 2.7)),
+        # Every synapse at every step, 4800, and 300 neurons.
+        ("cpu-degnan2015", 5100 * 8.6, 5100 * 8.6, (5100 * 0.86, 5100 * 86.0)),
+        ("gpu-degnan2015", 5100 * 0.3, 5100 * 0.3, (5100 * 0.03, 5100 * 3.0)),
+        ("arm-degnan2015", 5100 * 0.9, 5100 * 0.9, (5100 * 0.09, 5100 * 9.0)),
     ],
 )
 def test_bill_by_hand(
@@ -73,53 +73,3 @@ def test_nothing_is_added_to_an_all_in_figure_and_the_band_holds_the_energy() ->
     content["events"]["high_factor"] = 0.5
     with pytest.raises(TargetError, match="high_factor at least 1"):
         parse_target(content)
-
-
-def mutate(content: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-    """Change, rename or remove one key anywhere."""
-    content = copy.deepcopy(content)
-    table = content
-    while True:
-        key = rng.choice(list(table))
-        if not (isinstance(table[key], dict) and table[key] and rng.random() < 0.8):
-            break
-        table = table[key]
-    value = table.pop(key)
-    junk = [
-        0,
-        -1,
-        1e308,
-        float("nan"),
-        float("inf"),
-        5e-324,
-        True,
-        "",
-        "x",
-        [],
-        {},
-        10**400,
-        0.5,
-        value,
-    ]
-    match rng.randrange(3):
-        case 0:
-            table[key] = rng.choice(junk)
-        case 1:
-            table[key + "x"] = value
-    return content
-
-
-def test_ten_thousand_mutated_files_are_refused_clearly_or_price_sanely() -> None:
-    rng = random.Random(0)
-    contents = [tomllib.loads(p.read_text(encoding="utf-8")) for p in packaged_targets().values()]
-    valid = 0
-    for _ in range(10_000):
-        try:
-            target = parse_target(mutate(rng.choice(contents), rng))
-        except TargetError:
-            continue
-        valid += 1
-        report = target.price(BINARY)
-        figures = report.scalars().values()
-        assert all(isfinite(v) and v >= 0 for v in figures), (target, report)
-    assert 100 < valid < 9_900

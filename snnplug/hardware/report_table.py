@@ -1,0 +1,117 @@
+"""The bill as a table for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from snnplug.hardware.report import EnergyReport
+
+
+def amount(value: float | None, digits: int = 2) -> str:
+    """Return a figure for a table; ``-`` for one that a target does not have.
+
+    Example:
+        >>> amount(1234.5), amount(None)
+        ('1,234.50', '-')
+    """
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def report_table(report: EnergyReport) -> Group:
+    """Return totals, the bill per layer and per part, and what the target says about itself."""
+    blocks: list[Text | Table] = [_totals(report), _layers(report)]
+    if report.parts_nj:
+        blocks.append(_parts(report))
+    if report.unpriced:
+        blocks.append(Text(f"not priced: {', '.join(report.unpriced)}", style="bold"))
+    return Group(*blocks, Text(report.statement, style="dim"))
+
+
+def _totals(report: EnergyReport) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column()
+    if report.energy_nj is None:
+        grid.add_row("energy", Text(f"no figure on {report.target}"))
+    else:
+        grid.add_row(
+            "energy",
+            Text(
+                f"{report.energy_nj:,.1f} nJ/inference "
+                f"[{amount(report.energy_nj_low, 1)} … {amount(report.energy_nj_high, 1)}] "
+                f"on {report.target}"
+            ),
+        )
+        grid.add_row(
+            "dense",
+            f"{amount(report.dense_nj, 1)} nJ on the same datapath: sparsity saves "
+            f"{report.sparsity_gain:.1f}x",
+        )
+    if report.baseline is not None:
+        for name, text in _baseline_rows(report):
+            grid.add_row(name, text)
+    if report.latency_us is not None:
+        pipelined = report.latency_pipelined_us
+        beside = "" if pipelined is None else f", {pipelined:,.1f} µs with all layers at once"
+        grid.add_row("latency", f"{report.latency_us:,.1f} µs{beside}")
+    if report.area_mm2 is not None:
+        grid.add_row("area", f"{report.area_mm2:.2f} mm²")
+    grid.add_row(
+        "activity",
+        f"{report.synops:,.0f} synops, {report.spikes_per_synapse:.3g} spikes per synapse",
+    )
+    return grid
+
+
+def _baseline_rows(report: EnergyReport) -> list[tuple[str, str]]:
+    b = report.baseline
+    if b is None:
+        return []
+    return [
+        (
+            "ANN",
+            f"{b.ann_nj:,.1f} nJ in one pass, {b.ann_bits}-bit activations; break-even at "
+            f"{b.break_even_num_steps:.1f} time steps, here {b.num_steps:g}",
+        ),
+        (
+            "QNN",
+            f"{b.matched_nj:,.1f} nJ, {b.matched_bits}-bit activations, as much as "
+            f"{b.num_steps:g} time steps can count",
+        ),
+    ]
+
+
+def _layers(report: EnergyReport) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("layer", "kind"):
+        table.add_column(name)
+    for name in ("synops", "nJ", "share", "µs"):
+        table.add_column(name, justify="right")
+    for layer in report.layers:
+        energy_nj, total = layer.energy_nj, report.energy_nj
+        share = f"{100 * energy_nj / total:.1f} %" if energy_nj is not None and total else "-"
+        table.add_row(
+            Text(layer.name),
+            layer.kind,
+            f"{layer.synops:,.0f}",
+            amount(energy_nj),
+            share,
+            amount(layer.latency_us),
+        )
+    return table
+
+
+def _parts(report: EnergyReport) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("part")
+    for name in ("nJ", "share"):
+        table.add_column(name, justify="right")
+    for part, value in report.parts_nj.items():
+        share = f"{100 * value / report.energy_nj:.1f} %" if report.energy_nj else "-"
+        table.add_row(part, amount(value), share)
+    return table
