@@ -21,6 +21,7 @@ import snnplug.data.neuromorse
 import snnplug.data.nmnist
 import snnplug.data.ntidigits
 import snnplug.data.saccade_digits
+import snnplug.data.saccade_mnist
 import snnplug.networks.conv
 import snnplug.networks.dense
 import snnplug.networks.leaky

@@ -25,7 +25,10 @@ _SCAN_AT_MOST = 4000
 class Recordings(Protocol):
     """A data set of events: what tonic's data sets are."""
 
-    targets: list[int]
+    @property
+    def targets(self) -> list[int]:
+        """Class of each recording."""
+        ...
 
     @property
     def title(self) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from snnplug.data.events import EVENT_DTYPE
 from snnplug.errors import DataError
+from snnplug.kernels.crossings import crossings
 
 SACCADES = 3  # published: three, along the sides of a triangle
 FIELD_PX = 28  # a MNIST digit; one of its pixels covers one sensor pixel (fit: 1.00 to 1.03)
@@ -218,43 +219,15 @@ def _projections(camera: SaccadeCamera) -> tuple[_Light, _Light]:
 def _crossings(
     level: _Light, camera: SaccadeCamera, rng: np.random.Generator
 ) -> tuple[_Index, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Pixel, time and polarity of every event of the levels (P, T), linear between the steps.
-
-    Each round finds the next event of every pixel that has one left, so the number of rounds is
-    the largest number of events of a pixel.
-    """
+    """Pixel, time and polarity of every event of the levels (P, T), linear between the steps."""
     on, off = np.float32(camera.on_threshold), np.float32(camera.off_threshold)
     least = min(on, off)
     step_us = camera.saccade_us / STEPS_PER_SACCADE
-    steps = np.arange(level.shape[1], dtype=np.float32)
     pixel = np.flatnonzero(np.ptp(level, axis=1) > least / 2)
-    level = np.ascontiguousarray(level[pixel])
+    level = level[pixel]
     reference = level[:, 0] + least * rng.uniform(-0.5, 0.5, len(pixel)).astype(np.float32)
-    ready = np.zeros(len(pixel))  # end of the blind time, in steps
-    pixels, times, polarities = [pixel[:0]], [ready[:0]], [ready[:0] > 0]
-    while len(pixel):
-        change = level - reference[:, None]
-        crossed = (change >= on) | (change <= -off)
-        crossed &= steps > ready[:, None].astype(np.float32)
-        end = crossed.argmax(axis=1)  # 0: never
-        left = np.flatnonzero(end)
-        pixel, level, end = pixel[left], level[left], end[left]
-        is_on = change[left, end] > 0
-        row = np.arange(len(left))
-        start = level[row, end - 1]
-        target = reference[left] + np.where(is_on, on, -off)
-        time = end - 1 + ((target - start) / (level[row, end] - start)).astype(np.float64)
-        pixels.append(pixel)
-        times.append(time)
-        polarities.append(is_on)
-        ready = time + camera.refractory_us / step_us
-        left = np.flatnonzero(ready < steps[-1])
-        pixel, level, ready = pixel[left], level[left], ready[left]
-        row, end = np.arange(len(left)), ready.astype(np.intp)
-        start = level[row, end]
-        reference = start + (ready - end).astype(np.float32) * (level[row, end + 1] - start)
-    time_us = (np.concatenate(times) * step_us).astype(np.int64)
-    return np.concatenate(pixels), time_us, np.concatenate(polarities)
+    which, time, is_on = crossings(level, reference, on, off, camera.refractory_us / step_us)
+    return pixel[which], (time * step_us).astype(np.int64), is_on
 
 
 def _with_noise(
@@ -278,7 +251,7 @@ def _with_noise(
     blind[order[1:]] = clash
     blind[order[:-1]] |= clash
     keep = np.flatnonzero(~(is_noise & blind) & (time_us < camera.duration_us))
-    keep = keep[np.argsort(time_us[keep], kind="stable")]
+    keep = keep[np.argsort(time_us[keep] * area + pixel[keep], kind="stable")]
 
     events = np.empty(len(keep), dtype=EVENT_DTYPE)
     events["y"], events["x"] = np.divmod(pixel[keep], camera.sensor_px)

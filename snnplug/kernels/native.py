@@ -55,6 +55,8 @@ def _load() -> ctypes.CDLL | None:
     lib.snp_step.restype = None
     lib.snp_step_events.argtypes = [pointer, pointer, integer]
     lib.snp_step_events.restype = integer
+    lib.snp_crossings.argtypes = [pointer]
+    lib.snp_crossings.restype = integer
     lib.snp_frames.argtypes = [pointer, ctypes.c_int]
     lib.snp_pool_tensor.argtypes = [integer]
     lib.snp_pool_tensor.restype = pointer

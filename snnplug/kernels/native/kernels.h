@@ -147,6 +147,19 @@ struct Frames {
   int64_t* counts;        // (batch, 5): kept, before, after, clipped, outside the sensor
 };
 
+// Threshold crossings of levels; fields as in snnplug/kernels/crossings.py.
+struct Crossings {
+  int64_t pixels, steps;
+  const float* level;      // (pixels, steps)
+  const float* reference;  // (pixels)
+  float on, off;
+  double refractory_steps;
+  int64_t capacity;        // room for so many events in each of:
+  int64_t* pixel;
+  double* time;            // in steps
+  uint8_t* is_on;
+};
+
 struct Table {
   void (*neurons_forward)(const NeuronsForward&, int threads);
   void (*neurons_backward)(const NeuronsBackward&, int threads);

@@ -39,6 +39,7 @@ void snp_spike_conv_forward(const snp::SpikeConv* args, int threads);
 void snp_spike_conv_backward(const snp::SpikeConv* args, int threads);
 void snp_step(const snp::StepPlan* plan, const float* input);
 int64_t snp_step_events(const snp::StepPlan* plan, const int64_t* events, int64_t count);
+int64_t snp_crossings(const snp::Crossings* args);
 void snp_frames(const snp::Frames* args, int threads);
 void* snp_pool_tensor(int64_t count);
 void snp_pool_clear();
@@ -299,7 +300,29 @@ void frames(int64_t batch, int64_t steps, int64_t sites, int threads) {
   }
 }
 
+// Levels of random walks, with too little room for the events first.
+void crossings(int64_t pixels, int64_t steps, double refractory_steps) {
+  const Array level = normal(pixels * steps);
+  Array reference(pixels);
+  for (int64_t p = 0; p < pixels; ++p) reference[p] = level[p * steps] + 0.1f;
+  int64_t room = 1, found;
+  do {
+    std::vector<int64_t> pixel(room);
+    std::vector<double> time(room);
+    std::vector<uint8_t> is_on(room);
+    const snp::Crossings args{pixels,           steps, level.data(), reference.data(), 0.2f, 0.3f,
+                              refractory_steps, room,  pixel.data(), time.data(),      is_on.data()};
+    found = snp_crossings(&args);
+    for (int64_t k = 0; k < std::min(room, found); ++k)
+      require(pixel[k] < pixels && time[k] < static_cast<double>(steps), "an event out of range");
+    if (found <= room) return;
+    room = found;
+  } while (true);
+}
+
 void kernels(int threads) {
+  for (const double refractory : {0.0, 0.4, 3.0})
+    for (const int64_t steps : {1, 2, 50}) crossings(9, steps, refractory);
   for (int32_t surrogate = 0; surrogate <= snp::kMultiGaussian; ++surrogate)
     neurons(5, 3, 300, snp::kSubtract, surrogate, kAttached | kLearned, threads);
   for (int32_t reset = 0; reset <= snp::kZeroMembrane; ++reset)
