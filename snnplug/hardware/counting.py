@@ -181,6 +181,8 @@ class Meter:
         has_weights = next(module.parameters(recurse=False), None) is not None
 
         def after(m: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+            if not self._within:  # a hook before it has raised
+                return
             name, calls, reports = self._within.pop()
             if not is_leaf or out is None or self._watch.reports > reports:
                 return

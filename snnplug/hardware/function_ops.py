@@ -29,139 +29,56 @@ ADDITIONS = frozenset(
 )
 SUMS = frozenset(("sum", "mean"))
 
-# Nothing that a machine computes: they move values, describe them, or fill with constants.
+# Nothing that a machine computes.
 _FREE = frozenset(
-    [
-        "__array__",
-        "__bool__",
-        "__deepcopy__",
-        "__dir__",
-        "__float__",
-        "__format__",
-        "__get__",
-        "__getitem__",
-        "__hash__",
-        "__index__",
-        "__int__",
-        "__iter__",
-        "__len__",
-        "__repr__",
-        "__set__",
-        "__setitem__",
-        "_is_view",
-        "alpha_dropout",
-        "arange",
-        "as_strided",
-        "as_tensor",
-        "atleast_1d",
-        "atleast_2d",
-        "backward",
-        "bfloat16",
-        "broadcast_tensors",
-        "broadcast_to",
-        "cat",
-        "chunk",
-        "clone",
-        "concat",
-        "concatenate",
-        "contiguous",
-        "copy_",
-        "cpu",
-        "cuda",
-        "data_ptr",
-        "detach",
-        "detach_",
-        "dim",
-        "dropout",
-        "dropout1d",
-        "dropout2d",
-        "dropout3d",
-        "double",
-        "element_size",
-        "empty",
-        "empty_like",
-        "expand",
-        "expand_as",
-        "feature_alpha_dropout",
-        "fill_",
-        "flatten",
-        "flip",
-        "float",
-        "full",
-        "full_like",
-        "gather",
-        "get_device",
-        "half",
-        "has_names",
-        "hstack",
-        "index_select",
-        "int",
-        "is_complex",
-        "is_contiguous",
-        "is_floating_point",
-        "is_inference",
-        "is_nonzero",
-        "is_same_size",
-        "item",
-        "long",
-        "moveaxis",
-        "movedim",
-        "narrow",
-        "ndimension",
-        "nelement",
-        "new_empty",
-        "new_full",
-        "new_ones",
-        "new_tensor",
-        "new_zeros",
-        "numel",
-        "numpy",
-        "ones",
-        "ones_like",
-        "pad",
-        "permute",
-        "register_hook",
-        "repeat",
-        "repeat_interleave",
-        "requires_grad_",
-        "reshape",
-        "reshape_as",
-        "retain_grad",
-        "roll",
-        "select",
-        "size",
-        "split",
-        "split_with_sizes",
-        "squeeze",
-        "squeeze_",
-        "stack",
-        "storage_offset",
-        "stride",
-        "swapaxes",
-        "swapdims",
-        "t",
-        "take",
-        "tensor",
-        "tensor_split",
-        "tile",
-        "to",
-        "tolist",
-        "transpose",
-        "type",
-        "type_as",
-        "unbind",
-        "unflatten",
-        "unfold",
-        "unsqueeze",
-        "unsqueeze_",
-        "untyped_storage",
-        "view",
-        "view_as",
-        "vstack",
-        "zero_",
-        "zeros",
-        "zeros_like",
-    ]
+    (
+        # They describe a tensor,
+        *("__bool__", "__deepcopy__", "__dir__", "__float__", "__format__", "__get__", "__hash__"),
+        *("__index__", "__int__", "__iter__", "__len__", "__repr__", "__set__", "_is_view"),
+        *("backward", "dim", "element_size", "get_device", "has_names", "is_complex"),
+        *(
+            "is_contiguous",
+            "is_floating_point",
+            "is_inference",
+            "is_nonzero",
+            "is_same_size",
+            "item",
+        ),
+        *("ndimension", "nelement", "numel", "register_hook", "requires_grad_", "retain_grad"),
+        *("size", "storage_offset", "stride"),
+        # move its values or change their format,
+        *("__getitem__", "__setitem__", "as_strided", "atleast_1d", "atleast_2d", "bfloat16"),
+        *("broadcast_tensors", "broadcast_to", "cat", "chunk", "clone", "concat", "concatenate"),
+        *("contiguous", "cpu", "cuda", "detach", "detach_", "double", "expand", "expand_as"),
+        *("flatten", "flip", "float", "gather", "half", "hstack", "index_select", "int", "long"),
+        *("moveaxis", "movedim", "narrow", "pad", "permute", "repeat", "repeat_interleave"),
+        *("reshape", "reshape_as", "roll", "select", "split", "split_with_sizes", "squeeze"),
+        *("squeeze_", "stack", "swapaxes", "swapdims", "t", "take", "tensor_split", "tile", "to"),
+        *(
+            "transpose",
+            "type",
+            "type_as",
+            "unbind",
+            "unflatten",
+            "unfold",
+            "unsqueeze",
+            "unsqueeze_",
+        ),
+        *("view", "view_as", "vstack"),
+        # fill it with constants,
+        *("arange", "as_tensor", "copy_", "empty", "empty_like", "fill_", "full", "full_like"),
+        *("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros", "ones", "ones_like"),
+        *("tensor", "zero_", "zeros", "zeros_like"),
+        # or do nothing at inference.
+        *(
+            "alpha_dropout",
+            "dropout",
+            "dropout1d",
+            "dropout2d",
+            "dropout3d",
+            "feature_alpha_dropout",
+        ),
+    )
 )
 _RANDOM = ("rand", "bernoulli", "normal", "poisson", "multinomial")
 
@@ -169,8 +86,7 @@ _RANDOM = ("rand", "bernoulli", "normal", "poisson", "multinomial")
 class FunctionWatch(TorchFunctionMode):
     """Reports torch functions that run while a network does, but not inside counted modules.
 
-    What it cannot see: kernels that torch does not dispatch, and what an
-    ``autograd.Function`` computes.
+    What it cannot see is work outside torch on memory that was taken before.
     """
 
     def __init__(self, seen: Seen) -> None:
@@ -208,7 +124,8 @@ class FunctionWatch(TorchFunctionMode):
         A network that has come to its end without any such function has none: from then on nothing
         is watched, which saves the time.
         """
-        self._networks -= 1
+        # At least 0: what a raising hook has kept from beginning is ended all the same.
+        self._networks = max(0, self._networks - 1)
         self._has_none = self._has_none or (completed and self.reports == 0)
         self._switch()
 
@@ -219,7 +136,7 @@ class FunctionWatch(TorchFunctionMode):
 
     def resume(self) -> None:
         """End what :meth:`pause` began."""
-        self._pauses -= 1
+        self._pauses = max(0, self._pauses - 1)
         self._switch()
 
     def stop(self) -> None:
