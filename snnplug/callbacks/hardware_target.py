@@ -161,7 +161,7 @@ class HardwareTarget(pl.Callback):
         if self._meter is None or trainer.sanity_checking:
             return
         self._stop()
-        activity = _over_processes(self._meter.activity(), trainer, pl_module.device)
+        activity = counted_by_all(self._meter, trainer, pl_module.device)
         self._meter = None
         self.report = self.target.price(activity)
         if self.report.unpriced:
@@ -181,10 +181,17 @@ class HardwareTarget(pl.Callback):
         pl_module.log_dict(figures, sync_dist=False, rank_zero_only=False)
 
 
-def _over_processes(activity: Activity, trainer: pl.Trainer, device: torch.device) -> Activity:
-    """Add the counts of all processes."""
+def counted_by_all(meter: Meter, trainer: pl.Trainer, device: torch.device) -> Activity:
+    """Return the counts of all processes together.
+
+    Args:
+        meter: That of this process; it may have seen nothing if another has.
+        trainer: Knows the processes.
+        device: Of this process.
+    """
     if trainer.world_size == 1:
-        return activity
+        return meter.activity()
+    activity = meter.activity() if meter.samples else Activity(0, ())
 
     def gather(text: str) -> list[str]:
         mine = torch.tensor(list(text.encode()), dtype=torch.uint8, device=device)
