@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     __version__: str
     from snnplug.callbacks.hardware_target import HardwareTarget as HardwareTarget
     from snnplug.hardware.activity import Activity as Activity
+    from snnplug.hardware.activity_file import load_activity as load_activity
+    from snnplug.hardware.activity_file import save_activity as save_activity
+    from snnplug.hardware.comparison import compare as compare
     from snnplug.hardware.counting import measure as measure
+    from snnplug.hardware.exploration import explore as explore
     from snnplug.hardware.report import EnergyReport as EnergyReport
     from snnplug.hardware.target import load_target as load_target
     from snnplug.layers.convert import convert as convert
@@ -67,10 +71,14 @@ _HOME = {
     "StraightThrough": "surrogate",
     "Synaptic": "neurons.synaptic",
     "Triangular": "surrogate",
+    "compare": "hardware.comparison",
     "convert": "layers.convert",
+    "explore": "hardware.exploration",
+    "load_activity": "hardware.activity_file",
     "load_target": "hardware.target",
     "measure": "hardware.counting",
     "reset": "neurons.base",
+    "save_activity": "hardware.activity_file",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
-from snnplug.callbacks.run_folder import run_folder, write_json
+from snnplug.callbacks.run_folder import run_folder, write_json, write_text
 from snnplug.errors import ArgumentError
 from snnplug.hardware.activity import Activity
 from snnplug.hardware.counting import Meter, measure
@@ -64,6 +64,7 @@ class HardwareTarget(pl.Callback):
         self.target = load_target(target)
         self.max_batches = max_batches
         self.report: EnergyReport | None = None
+        self.activity: Activity | None = None
         self._meter: Meter | None = None
 
     @property
@@ -127,7 +128,7 @@ class HardwareTarget(pl.Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the bill of the test set into the run's folder."""
-        self._write(trainer, "hardware_test.json")
+        self._write(trainer, "_test")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the per-layer table, and write the bill into the run's folder."""
@@ -137,12 +138,14 @@ class HardwareTarget(pl.Callback):
         for logger in trainer.loggers:
             if hasattr(logger, "log_table"):
                 logger.log_table(f"hardware/{self.target.key}/layers", columns=columns, data=rows)
-        self._write(trainer, "hardware.json")
+        self._write(trainer, "")
 
-    def _write(self, trainer: pl.Trainer, name: str) -> None:
+    def _write(self, trainer: pl.Trainer, of: str) -> None:
+        """Write the bill, and what it is the price of, into the run's folder."""
         for folder in map(run_folder, trainer.loggers):
-            if folder is not None and self.report is not None:
-                write_json(folder / name, self.report.to_dict())
+            if folder is not None and self.report is not None and self.activity is not None:
+                write_json(folder / f"hardware{of}.json", self.report.to_dict())
+                write_text(folder / f"activity{of}.json", self.activity.to_json() + "\n")
 
     def _start(self, pl_module: pl.LightningModule) -> None:
         self._stop()
@@ -163,7 +166,7 @@ class HardwareTarget(pl.Callback):
         self._stop()
         activity = counted_by_all(self._meter, trainer, pl_module.device)
         self._meter = None
-        self.report = self.target.price(activity)
+        self.activity, self.report = activity, self.target.price(activity)
         if self.report.unpriced:
             rank_zero_warn(
                 f"{self.target.name} cannot price {', '.join(self.report.unpriced)}: their work is "

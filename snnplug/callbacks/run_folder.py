@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from snnplug.files import write_whole
 
 
 def run_folder(logger: Logger) -> Path | None:
@@ -23,10 +24,7 @@ def run_folder(logger: Logger) -> Path | None:
 @rank_zero_only
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is whole or not there, on the first process only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, text)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -21,6 +21,9 @@ commands:
   recipes [ls|show NAME|cp NAME FILE]
                           list the packaged recipes, print one, or copy one to change it
   targets [ls|show NAME]  list the hardware targets, or print one with the source of each number
+  price ACTIVITY          price a stored activity, activity.json of a run  (--target NAME|FILE)
+  explore ACTIVITY        price it over a grid of target fields: the front of energy, latency and
+                          area  (--grid datapath.lanes=16,32,64 --grid sram.bank_kb=16,64)
   doctor                  what is installed here, and whether the native kernels run
 
 Any field of a recipe can be set after it, for example
@@ -35,7 +38,7 @@ options:
 """
 
 _TRAINING = ("fit", "validate", "test", "predict")
-_COMMANDS = (*_TRAINING, "recipes", "targets", "doctor")
+_COMMANDS = (*_TRAINING, "recipes", "targets", "price", "explore", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,6 +93,14 @@ def _dispatch(args: list[str]) -> int:
         from snnplug.cli.targets import targets_command
 
         return targets_command(rest)
+    if command == "price":
+        from snnplug.cli.pricing import price_command
+
+        return price_command(rest)
+    if command == "explore":
+        from snnplug.cli.pricing import explore_command
+
+        return explore_command(rest)
     if command == "doctor":
         from snnplug.cli.doctor import doctor_command
 

@@ -12,6 +12,7 @@ from snnplug.errors import MeasurementError, MissingExtraError
 from snnplug.hardware.elementwise import Number
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from rich.console import RenderableType
 
     from snnplug.hardware.activity import Activity
@@ -247,6 +248,34 @@ class EnergyReport:
         """
         columns, rows = self.rows()
         return dataframe(columns, rows)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the energy of each layer, its parts stacked.
+
+        Args:
+            ax: Where to draw; None makes new axes.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+            MeasurementError: The target has no figure for energy.
+        """
+        from snnplug.hardware.report_plot import plot_layers
+
+        return plot_layers(self, ax)
+
+    def plot_rivals(self, ax: Axes | None = None) -> Axes:
+        """Draw the sparse machine beside the dense one and the conventional network.
+
+        Args:
+            ax: Where to draw; None makes new axes.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+            MeasurementError: The target has no figure for energy.
+        """
+        from snnplug.hardware.report_plot import plot_rivals
+
+        return plot_rivals(self, ax)
 
     def __rich__(self) -> RenderableType:
         """Return the bill as a table."""

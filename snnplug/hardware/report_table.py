@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from snnplug.hardware.exploration import Exploration
     from snnplug.hardware.report import EnergyReport
 
 
@@ -115,3 +117,52 @@ def _parts(report: EnergyReport) -> Table:
         share = f"{100 * value / report.energy_nj:.1f} %" if report.energy_nj else "-"
         table.add_row(part, amount(value), share)
     return table
+
+
+def comparison_table(reports: Sequence[EnergyReport]) -> Group:
+    """Return one row per target, and each one's statement."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("target")
+    for name in ("nJ", "band", "dense nJ", "sparsity saves", "µs", "mm²"):
+        table.add_column(name, justify="right")
+    for r in reports:
+        has_energy = r.energy_nj is not None
+        table.add_row(
+            r.target,
+            amount(r.energy_nj),
+            f"{amount(r.energy_nj_low)} … {amount(r.energy_nj_high)}" if has_energy else "-",
+            amount(r.dense_nj),
+            f"{r.sparsity_gain:.1f}x" if has_energy else "-",
+            amount(r.latency_us),
+            amount(r.area_mm2),
+        )
+    notes = [Text(f"{r.target}: {r.statement}", style="dim") for r in reports]
+    missing = [
+        Text(f"{r.target} does not price {', '.join(r.unpriced)}", style="bold")
+        for r in reports
+        if r.unpriced
+    ]
+    return Group(table, *missing, *notes)
+
+
+def front_table(exploration: Exploration, limit: int) -> Group:
+    """Return the front of a sweep, at most ``limit`` rows spread over it."""
+    columns, rows = exploration.rows(front_only=True)
+    figures = list(exploration.objectives)
+    shown = [*exploration.points, *figures]
+    places = [columns.index(name) for name in shown]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in shown:
+        table.add_column(name, justify="right")
+    step = max(1, -(-len(rows) // max(1, limit)))
+    for row in rows[::step]:
+        table.add_row(*(f"{row[place]:,.6g}" for place in places))
+    spread = f", every {step}th shown" if step > 1 else ""
+    return Group(
+        table,
+        Text(
+            f"{len(rows):,} of {len(exploration):,} points of {exploration.target} are on the "
+            f"front of {', '.join(figures)}{spread}",
+            style="dim",
+        ),
+    )

@@ -126,3 +126,63 @@ def test_a_closed_pipe_is_no_error(args: list[str]) -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=120, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.fixture
+def activity(tmp_path: Path) -> str:
+    from snnplug.hardware.activity_file import save_activity
+    from tests.hardware.test_sparse_digital import network
+
+    return str(save_activity(network(31, 7, 3), tmp_path / "activity.json"))
+
+
+def test_pricing_a_stored_activity_needs_no_torch(activity: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "bill.json")
+    grid = ["--grid", "datapath.lanes=8,64", "--grid", "supply_v=0.6:0.9:4"]
+    commands = (
+        ["price", activity, "--json", out],
+        ["price", activity, "--target", "odin-2019", "--target", "xylo-a2"],
+        ["explore", activity, *grid, "--csv", str(tmp_path / "all.csv")],
+    )
+    for args in commands:
+        done = run("-X", "importtime", "-m", "snnplug", *args)
+        assert done.returncode == 0, done.stderr
+        imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+        assert not {"torch", "lightning", "matplotlib"} & imported
+    from snnplug.hardware.report import EnergyReport
+    from snnplug.hardware.target import load_target
+    from tests.hardware.test_sparse_digital import network
+
+    bill = EnergyReport.from_json(Path(out).read_text(encoding="utf-8"))
+    assert bill == load_target("yin2017-28nm").price(network(31, 7, 3))
+    assert len((tmp_path / "all.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2 * 4
+
+
+def test_the_front_is_printed_and_drawn(
+    activity: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    png = tmp_path / "front.png"
+    grid = ["--grid", "datapath.lanes=8,64"]
+    assert main(["explore", activity, *grid, "--png", str(png)]) == 0
+    assert "points of yin2017-28nm are on the front" in capsys.readouterr().out
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--grid", "datapath.lanes"], "write FIELD=16,32,64"),
+        (["--grid", "supply_v=0.6:0.9:1"], "at least 2 values"),
+        (["--grid", "supply_v=0.6:0.9"], "write FIELD=16,32,64"),
+        (["--grid", "lanes=8"], "has no number lanes"),
+        (["--grid", "supply_v=0.8", "--grid", "supply_v=0.9"], "names a field twice"),
+    ],
+)
+def test_a_wrong_grid_is_one_line(
+    args: list[str], message: str, activity: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explore", activity, *args]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1

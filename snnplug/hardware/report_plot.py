@@ -1,0 +1,156 @@
+"""Pictures of bills, with matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from snnplug.errors import MeasurementError, MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from snnplug.hardware.report import EnergyReport
+
+
+def axes(ax: Axes | None) -> Axes:
+    """Return ``ax``, or new axes.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("plots need matplotlib; run pip install 'snnplug[viz]'") from error
+    # No pyplot: nothing to close, no window system, safe in any thread.
+    return Figure(layout="constrained").add_subplot()
+
+
+def plot_layers(report: EnergyReport, ax: Axes | None = None) -> Axes:
+    """Draw the energy of each layer, its parts stacked.
+
+    Args:
+        report: The bill.
+        ax: Where to draw; None makes new axes.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        MeasurementError: The report has no energy.
+    """
+    _require_energy(report)
+    ax = axes(ax)
+    names = [layer.name for layer in report.layers]
+    bottom = [0.0] * len(names)
+    for part in report.parts_nj:
+        heights = [layer.parts_nj.get(part, 0.0) for layer in report.layers]
+        if any(heights):
+            ax.bar(range(len(names)), heights, bottom=bottom, label=part)
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    ax.set(ylabel="nJ/inference", title=report.target)
+    ax.legend()
+    return ax
+
+
+def plot_rivals(report: EnergyReport, ax: Axes | None = None) -> Axes:
+    """Draw the sparse machine with its band, the dense one, and the conventional network.
+
+    Args:
+        report: The bill.
+        ax: Where to draw; None makes new axes.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        MeasurementError: The report has no energy.
+    """
+    _require_energy(report)
+    ax = axes(ax)
+    bars = rivals(report)
+    ax.bar(range(len(bars)), [value for _, value in bars])
+    low, high = report.energy_nj_low, report.energy_nj_high
+    if report.energy_nj is not None and low is not None and high is not None:
+        reach = [[report.energy_nj - low], [high - report.energy_nj]]
+        ax.errorbar([0], [report.energy_nj], yerr=reach, color="black", capsize=4)
+    ax.set_xticks(range(len(bars)), [name for name, _ in bars])
+    ax.set(ylabel="nJ/inference", title=report.target)
+    return ax
+
+
+def rivals(report: EnergyReport) -> list[tuple[str, float]]:
+    """Return what a bill is compared with: names and nJ, the bill itself first."""
+    figures: list[tuple[str, float | None]] = [
+        ("sparse", report.energy_nj),
+        ("dense", report.dense_nj),
+    ]
+    if report.baseline is not None:
+        b = report.baseline
+        figures.append((f"ANN {b.ann_bits} bit", b.ann_nj))
+        figures.append((f"QNN {b.matched_bits} bit", b.matched_nj))
+    return [(name, value) for name, value in figures if value is not None]
+
+
+def plot_comparison(reports: Sequence[EnergyReport], ax: Axes | None = None) -> Axes:
+    """Draw the energy of each target with its band, and its dense machine, on a log scale.
+
+    Targets without energy are left out.
+
+    Args:
+        reports: The bills of one activity.
+        ax: Where to draw; None makes new axes.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    ax = axes(ax)
+    shown = [r for r in reports if r.energy_nj]
+    for place, r in enumerate(shown):
+        low, high = r.energy_nj_low or 0.0, r.energy_nj_high or 0.0
+        energy = r.energy_nj or 0.0
+        ax.errorbar(
+            [energy],
+            [place],
+            xerr=[[energy - low], [high - energy]],
+            fmt="o",
+            color="C0",
+            capsize=3,
+        )
+        ax.plot([r.dense_nj or energy], [place], "x", color="C1")
+    ax.plot([], [], "o", color="C0", label="energy and its band")
+    ax.plot([], [], "x", color="C1", label="dense")
+    ax.set_yticks(range(len(shown)), [r.target for r in shown])
+    ax.set(xscale="log", xlabel="nJ/inference")
+    ax.legend()
+    return ax
+
+
+def plot_epochs(epochs: Sequence[Mapping[str, float]], ax: Axes | None = None) -> Axes:
+    """Draw accuracy over energy, one point per epoch, in their order.
+
+    Args:
+        epochs: One mapping per epoch with ``epoch``, ``energy_nj`` and ``acc``.
+        ax: Where to draw; None makes new axes.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        MeasurementError: There is no epoch.
+    """
+    if not epochs:
+        raise MeasurementError("there is no epoch to draw")
+    ax = axes(ax)
+    energy, accuracy = [e["energy_nj"] for e in epochs], [e["acc"] for e in epochs]
+    ax.plot(energy, accuracy, color="0.8", zorder=1)
+    points = ax.scatter(energy, accuracy, c=[e["epoch"] for e in epochs], zorder=2)
+    if ax.figure is not None:
+        ax.figure.colorbar(points, ax=ax, label="epoch")
+    ax.set(xlabel="nJ/inference", ylabel="accuracy")
+    return ax
+
+
+def _require_energy(report: EnergyReport) -> None:
+    if report.energy_nj is None:
+        raise MeasurementError(
+            f"{report.target} has no figure for energy; there is nothing to draw"
+        )
