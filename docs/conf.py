@@ -31,7 +31,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "_generated", "jupyter_execute"]
+exclude_patterns = ["_build", "_generated", "benchmarks", "jupyter_execute"]
 nitpicky = False
 
 html_theme = "furo"

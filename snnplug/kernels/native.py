@@ -51,6 +51,10 @@ def _load() -> ctypes.CDLL | None:
     lib.snp_spike_conv_scratch.restype = integer
     lib.snp_spike_conv_forward.argtypes = [pointer, ctypes.c_int]
     lib.snp_spike_conv_backward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_pooled_conv_scratch.argtypes = [pointer, ctypes.c_int]
+    lib.snp_pooled_conv_scratch.restype = integer
+    lib.snp_pooled_conv_forward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_pooled_conv_backward.argtypes = [pointer, ctypes.c_int]
     lib.snp_step.argtypes = [pointer, pointer]
     lib.snp_step.restype = None
     lib.snp_step_events.argtypes = [pointer, pointer, integer]

@@ -17,7 +17,7 @@ Sums are the same bits for any number of threads.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -181,25 +181,57 @@ def _run(
     **arrays: Tensor | None,
 ) -> None:
     """Call a kernel on an input and a weight of these shapes, and on arrays by the field's name."""
+    args = _arguments(shape, weight, geometry, _out_size(shape, weight, *geometry[:3]), arrays)
+    threads = torch.get_num_threads()
+    size = _call("snp_spike_conv_scratch", ctypes.byref(args), threads)
+    scratch = native.empty((-(-size // 4),))
+    args.scratch = scratch.data_ptr()
+    _call(name, ctypes.byref(args), threads)
+
+
+def _arguments(
+    shape: Sequence[int],
+    weight: Sequence[int],
+    geometry: Sequence[Any],
+    out_size: Sequence[int],
+    arrays: Mapping[str, Tensor | None],
+) -> _SpikeConv:
+    """Return what the kernel takes, but for the scratch memory."""
     stride, padding, dilation, groups = geometry
-    args = _SpikeConv(
+    return _SpikeConv(
         shape[0],
         groups,
         weight[1],
         weight[0] // groups,
         _Pair(*shape[2:]),
-        _Pair(*_out_size(shape, weight, stride, padding, dilation)),
+        _Pair(*out_size),
         _Pair(*weight[2:]),
         _Pair(*stride),
         _Pair(*padding),
         _Pair(*dilation),
         **{key: array.data_ptr() for key, array in arrays.items() if array is not None},
     )
-    threads = torch.get_num_threads()
-    size = _call("snp_spike_conv_scratch", ctypes.byref(args), threads)
-    scratch = native.empty((-(-size // 4),))
-    args.scratch = scratch.data_ptr()
-    _call(name, ctypes.byref(args), threads)
+
+
+def _bits(x: Tensor, most: int) -> tuple[int, Tensor, bool]:
+    """Return how many values are not zero, a bit for each value, and whether one is not 0 or 1.
+
+    The number is negative, and the rest without meaning, if it is more than ``most``.
+    """
+    features = x.numel() // x.shape[0]
+    bits = torch.empty(x.shape[0], -(-features // 64), dtype=torch.int64)
+    graded = ctypes.c_int32()
+    nonzeros = _call(
+        "snp_spike_bits",
+        x.data_ptr(),
+        x.shape[0],
+        features,
+        most,
+        bits.data_ptr(),
+        ctypes.addressof(graded),
+        torch.get_num_threads(),
+    )
+    return nonzeros, bits, bool(graded.value)
 
 
 @torch.library.custom_op("snnplug::spike_conv", mutates_args=())
@@ -213,19 +245,7 @@ def _forward(
     groups: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the convolution, a bit per value of x, and which way: one of the constants above."""
-    features = x.numel() // x.shape[0]
-    bits = torch.empty(x.shape[0], -(-features // 64), dtype=torch.int64)
-    graded = ctypes.c_int32()
-    nonzeros = _call(
-        "snp_spike_bits",
-        x.data_ptr(),
-        x.shape[0],
-        features,
-        _most_nonzeros(x, weight, groups),
-        bits.data_ptr(),
-        ctypes.addressof(graded),
-        torch.get_num_threads(),
-    )
+    nonzeros, bits, graded = _bits(x, _most_nonzeros(x, weight, groups))
     if nonzeros < 0:
         out = functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
         return out.contiguous(), bits.zero_(), torch.tensor(_DENSE)
@@ -237,12 +257,12 @@ def _forward(
         weight.shape,
         (stride, padding, dilation, groups),
         bits=bits,
-        x=x if graded.value else None,
+        x=x if graded else None,
         weight=weight,
         bias=bias,
         output=out,
     )
-    return out, bits, torch.tensor(_GRADED if graded.value else _BINARY)
+    return out, bits, torch.tensor(_GRADED if graded else _BINARY)
 
 
 @_forward.register_fake

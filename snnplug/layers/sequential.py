@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from snnplug.errors import ArgumentError
+from snnplug.layers.spike_conv2d import SpikeConv2d, fuses
 from snnplug.neurons.base import SequenceNeuron
 
 
@@ -18,7 +19,9 @@ class SpikingSequential(nn.Sequential):
     Layers without state (Linear, Conv2d, pooling, Flatten, Dropout, …) run once on
     ``(T * B, *)``, so a layer is one matrix product instead of ``T``. Our neurons run through
     :meth:`~snnplug.neurons.base.SequenceNeuron.run`; snnTorch's own are stepped, from rest. No
-    state outlives a call.
+    state outlives a call. A :class:`~snnplug.layers.spike_conv2d.SpikeConv2d` and an
+    ``nn.MaxPool2d`` right behind it are taken together unless one of them has hooks: the same
+    numbers in less time and memory.
 
     Args:
         *layers: Modules in order; a neuron keeps its usual constructor.
@@ -47,7 +50,9 @@ class SpikingSequential(nn.Sequential):
             )
         num_steps, batch = frames.shape[:2]
         x = frames
-        for layer in self:
+        rest = list(self)
+        while rest:
+            layer = rest.pop(0)
             if isinstance(layer, SequenceNeuron):
                 x, _ = layer.run(x)
             elif isinstance(layer, SpikingSequential):
@@ -55,7 +60,17 @@ class SpikingSequential(nn.Sequential):
             elif isinstance(layer, snn.SpikingNeuron):
                 x = _step_through(layer, x)
             else:
-                flat = layer(x.reshape(num_steps * batch, *x.shape[2:]))
+                flat = x.reshape(num_steps * batch, *x.shape[2:])
+                pool = rest[0] if rest else None
+                if (
+                    isinstance(layer, SpikeConv2d)
+                    and isinstance(pool, nn.MaxPool2d)
+                    and fuses(layer, pool)
+                ):
+                    flat = layer.max_pooled(flat, pool)
+                    del rest[0]
+                else:
+                    flat = layer(flat)
                 x = flat.reshape(num_steps, batch, *flat.shape[1:])
         return x
 

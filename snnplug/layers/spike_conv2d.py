@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
 
+from snnplug.kernels.pooled_conv import max_pooled_conv2d
 from snnplug.kernels.spike_conv import spike_conv2d
 
 
@@ -19,6 +21,9 @@ class SpikeConv2d(nn.Conv2d):
     Each call measures the density of its input and takes the dense convolution where that is
     quicker, or where the native kernels are not there. Both give the same numbers up to the order
     of summation. Parameters and ``state_dict`` are those of ``nn.Conv2d``.
+
+    A :class:`~snnplug.layers.sequential.SpikingSequential` takes it together with an
+    ``nn.MaxPool2d`` right behind it, in one pass that never stores the convolution.
 
     Args:
         in_channels: Input channels.
@@ -49,19 +54,69 @@ class SpikeConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolution."""
+        input, padding = self._padded(input)
+        stride, dilation = _pair(self.stride), _pair(self.dilation)
+        return spike_conv2d(input, self.weight, self.bias, stride, padding, dilation, self.groups)
+
+    def max_pooled(self, input: Tensor, pool: nn.MaxPool2d) -> Tensor:
+        """Return ``pool(self(input))``, the same bits in one pass.
+
+        :class:`~snnplug.layers.sequential.SpikingSequential` calls it for a pool that follows.
+
+        Args:
+            input: As for the layer itself.
+            pool: Without padding, dilation, ``ceil_mode`` and ``return_indices``.
+        """
+        input, padding = self._padded(input)
+        return max_pooled_conv2d(
+            input,
+            self.weight,
+            self.bias,
+            _pair(self.stride),
+            padding,
+            _pair(self.dilation),
+            self.groups,
+            _pair(pool.kernel_size),
+            _pair(pool.stride),
+        )
+
+    def _padded(self, input: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the input and the zeros that the kernel puts around it; others are put here."""
         around = self._reversed_padding_repeated_twice
         left, right, top, bottom = around
         padding = (top, left)
         if self.padding_mode != "zeros" or (left, top) != (right, bottom):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             input, padding = functional.pad(input, around, mode=mode), (0, 0)
-        stride, dilation = self.stride, self.dilation
-        return spike_conv2d(
-            input,
-            self.weight,
-            self.bias,
-            (stride[0], stride[1]),
-            padding,
-            (dilation[0], dilation[1]),
-            self.groups,
+        return input, padding
+
+
+def fuses(conv: SpikeConv2d, pool: nn.MaxPool2d) -> bool:
+    """Whether :meth:`SpikeConv2d.max_pooled` does what the two modules do one after the other.
+
+    A hook on either has to see what lies between them; a subclass may do something else.
+    """
+    return (
+        type(conv) is SpikeConv2d
+        and type(pool) is nn.MaxPool2d
+        and _pair(pool.padding) == (0, 0)
+        and _pair(pool.dilation) == (1, 1)
+        and not pool.ceil_mode
+        and not pool.return_indices
+        and not any(
+            hooks
+            for module in (conv, pool)
+            for hooks in (
+                module._forward_hooks,
+                module._forward_pre_hooks,
+                module._backward_hooks,
+                module._backward_pre_hooks,
+            )
         )
+        and not _has_any_global_hook()  # type: ignore[no-untyped-call]
+    )
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    first, second = (value, value) if isinstance(value, int) else value
+    return first, second

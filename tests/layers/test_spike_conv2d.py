@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from snnplug.hardware.counting import measure
 from snnplug.kernels import spike_conv
 from snnplug.layers.sequential import SpikingSequential
 from snnplug.layers.spike_conv2d import SpikeConv2d
+from snnplug.neurons.leaky import Leaky
 
 
 # torch tells that it pads a copy for an even kernel.
@@ -58,3 +59,63 @@ def test_is_counted_as_conv2d() -> None:
         activities.append(meter.activity())
     assert activities[0] == activities[1]
     assert activities[0].layers[0].kind == "Conv2d"
+
+
+class Twice(SpikeConv2d):
+    """Does something else than its base class."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+POOLS: dict[str, nn.Module] = {
+    "square": nn.MaxPool2d(2),
+    "with a step": nn.MaxPool2d((3, 2), stride=(1, 2)),
+    "padded": nn.MaxPool2d(2, padding=1),
+    "ceil": nn.MaxPool2d(2, ceil_mode=True),
+    "average": nn.AvgPool2d(2),
+}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("kind", [SpikeConv2d, Twice])
+def test_a_pool_behind_it_changes_nothing(
+    pool: str, kind: type[SpikeConv2d], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spike_conv, "_LEAST_WORK", 0)
+    fused: list[bool] = []
+    take = SpikeConv2d.max_pooled
+
+    def record(self: SpikeConv2d, *args: Any) -> Tensor:
+        fused.append(True)
+        return take(self, *args)
+
+    monkeypatch.setattr(SpikeConv2d, "max_pooled", record)
+    torch.manual_seed(0)
+    net = SpikingSequential(kind(2, 5, 3, padding="same"), POOLS[pool], Leaky(beta=0.9))
+    frames = (torch.rand(6, 3, 2, 11, 12) < 0.2).float().requires_grad_()
+    results = []
+    for _ in range(2):
+        out = net(frames)
+        weight = torch.rand(out.shape, generator=torch.Generator().manual_seed(1))
+        grads = torch.autograd.grad((out * weight).sum(), [frames, *net.parameters()])
+        results.append((out, grads))
+        # A hook has to see the convolution itself.
+        net[0].register_forward_hook(lambda module, given, result: None)
+    assert fused == [True] * (kind is SpikeConv2d and pool in ("square", "with a step"))
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][0].any()
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_pool_behind_it_is_counted() -> None:
+    torch.manual_seed(0)
+    frames = (torch.rand(6, 3, 2, 11, 12) < 0.2).float()
+    bills = []
+    for kind in (nn.Conv2d, SpikeConv2d):
+        torch.manual_seed(0)
+        net = SpikingSequential(kind(2, 5, 3), nn.MaxPool2d(2), Leaky(beta=0.9))
+        with measure(net) as meter:
+            net(frames)
+        bills.append(meter.activity())
+    assert bills[0] == bills[1]

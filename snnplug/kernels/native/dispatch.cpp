@@ -24,6 +24,9 @@ namespace snp {
   int64_t spike_conv_scratch(const SpikeConv&, int);                                      \
   void spike_conv_forward(const SpikeConv&, int);                                         \
   void spike_conv_backward(const SpikeConv&, int);                                        \
+  int64_t pooled_conv_scratch(const PooledConv&, int);                                    \
+  void pooled_conv_forward(const PooledConv&, int);                                       \
+  void pooled_conv_backward(const PooledConv&, int);                                      \
   int64_t step(const StepPlan&, const float*, const int64_t*, int64_t);                   \
   }
 #define SNP_TABLE(isa)                                                                    \
@@ -31,7 +34,8 @@ namespace snp {
         isa::recurrent_backward, isa::count_spikes,                                       \
         isa::spike_bits,         isa::spike_scratch,        isa::spike_linear_forward,    \
         isa::spike_linear_backward, isa::spike_conv_scratch, isa::spike_conv_forward,     \
-        isa::spike_conv_backward, isa::step}
+        isa::spike_conv_backward, isa::pooled_conv_scratch, isa::pooled_conv_forward,     \
+        isa::pooled_conv_backward, isa::step}
 
 SNP_DECLARE(portable)
 #ifdef SNP_HAS_avx2
@@ -141,6 +145,18 @@ SNP_EXPORT void snp_spike_conv_forward(const snp::SpikeConv* args, int threads) 
 
 SNP_EXPORT void snp_spike_conv_backward(const snp::SpikeConv* args, int threads) {
   snp::chosen().table.spike_conv_backward(*args, threads);
+}
+
+SNP_EXPORT int64_t snp_pooled_conv_scratch(const snp::PooledConv* args, int threads) {
+  return snp::chosen().table.pooled_conv_scratch(*args, threads);
+}
+
+SNP_EXPORT void snp_pooled_conv_forward(const snp::PooledConv* args, int threads) {
+  snp::chosen().table.pooled_conv_forward(*args, threads);
+}
+
+SNP_EXPORT void snp_pooled_conv_backward(const snp::PooledConv* args, int threads) {
+  snp::chosen().table.pooled_conv_backward(*args, threads);
 }
 
 SNP_EXPORT void snp_step(const snp::StepPlan* plan, const float* input) {

@@ -107,6 +107,16 @@ struct SpikeConv {
   void* scratch;        // as many bytes as spike_conv_scratch returns
 };
 
+// A convolution as in SpikeConv, and the largest output of each window. conv.out_size is as much as
+// the windows cover; conv.output, and conv.grad of the backward pass, are of the windows.
+struct PooledConv {
+  SpikeConv conv;     // backward: the weight too if grad_input is asked for; output may be null
+  int64_t window[2], step[2];
+  int64_t pooled[2];  // windows down and across
+  uint8_t* which;     // (batch, groups * out_channels, *pooled): the place in the window, row by row
+  float* grad_input;  // as the images, or null; backward only
+};
+
 // One operation of a chain that advances by one time step for one sample. A product has no `mem`.
 // Rows of weights are `stride` long, a multiple of 16, the rest of each zero.
 struct StepOp {
@@ -179,6 +189,9 @@ struct Table {
   int64_t (*spike_conv_scratch)(const SpikeConv&, int threads);
   void (*spike_conv_forward)(const SpikeConv&, int threads);
   void (*spike_conv_backward)(const SpikeConv&, int threads);
+  int64_t (*pooled_conv_scratch)(const PooledConv&, int threads);
+  void (*pooled_conv_forward)(const PooledConv&, int threads);
+  void (*pooled_conv_backward)(const PooledConv&, int threads);
   // Takes a frame, or without one the addresses of its spikes. Returns -1, or the position of an
   // event outside the frame; nothing has then changed.
   int64_t (*step)(const StepPlan&, const float* input, const int64_t* events, int64_t count);

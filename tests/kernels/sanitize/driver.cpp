@@ -37,6 +37,9 @@ void snp_spike_linear_backward(const snp::SpikeLinear* args, int threads);
 int64_t snp_spike_conv_scratch(const snp::SpikeConv* args, int threads);
 void snp_spike_conv_forward(const snp::SpikeConv* args, int threads);
 void snp_spike_conv_backward(const snp::SpikeConv* args, int threads);
+int64_t snp_pooled_conv_scratch(const snp::PooledConv* args, int threads);
+void snp_pooled_conv_forward(const snp::PooledConv* args, int threads);
+void snp_pooled_conv_backward(const snp::PooledConv* args, int threads);
 void snp_step(const snp::StepPlan* plan, const float* input);
 int64_t snp_step_events(const snp::StepPlan* plan, const int64_t* events, int64_t count);
 int64_t snp_crossings(const snp::Crossings* args);
@@ -196,6 +199,39 @@ struct Geometry {
   int64_t batch, groups, in_channels, out_channels, height, width, kernel, stride, padding, dilation;
 };
 
+void pooled_conv(const snp::SpikeConv& conv, const Array& x, const Array& weight, const Array& bias,
+                 std::initializer_list<int64_t> out_size, int64_t window, int64_t step,
+                 int threads) {
+  snp::PooledConv args{conv, {window, window}, {step, step}, {}, nullptr, nullptr};
+  int64_t count = conv.batch * conv.groups * conv.out_channels;
+  for (int k = 0; k < 2; ++k) {
+    args.pooled[k] = (out_size.begin()[k] - window) / step + 1;
+    args.conv.out_size[k] = (args.pooled[k] - 1) * step + window;
+    count *= args.pooled[k];
+  }
+  std::vector<uint8_t> which(count);
+  Array out(count), d_weight(weight.size()), d_input(x.size());
+  Scratch scratch(snp_pooled_conv_scratch(&args, threads));
+  args.conv.scratch = scratch.at;
+  args.conv.weight = weight.data();
+  args.conv.output = out.data();
+  args.which = which.data();
+  for (const float* constant : {static_cast<const float*>(nullptr), bias.data()}) {
+    args.conv.bias = constant;
+    snp_pooled_conv_forward(&args, threads);
+  }
+  const Array grad = normal(count);
+  args.conv.bias = nullptr;
+  args.conv.grad = grad.data();
+  for (const bool to_weight : {false, true}) {
+    args.conv.output = to_weight ? d_weight.data() : nullptr;
+    for (float* to_input : {static_cast<float*>(nullptr), d_input.data()}) {
+      args.grad_input = to_input;
+      snp_pooled_conv_backward(&args, threads);
+    }
+  }
+}
+
 void spike_conv(const Geometry& g, double density, float height, int threads) {
   const int64_t planes = g.groups * g.in_channels, targets = g.groups * g.out_channels;
   const int64_t reach = g.dilation * (g.kernel - 1);
@@ -238,6 +274,13 @@ void spike_conv(const Geometry& g, double density, float height, int threads) {
   args.grad = grad.data();
   args.output = d_weight.data();
   snp_spike_conv_backward(&args, threads);
+  if (g.dilation > 1) return;  // neighbouring taps have to be neighbours in memory
+  for (const int64_t window : {1, 2, 3}) {
+    for (const int64_t step : {1, 2, 3}) {
+      if (window > std::min(out_height, out_width)) continue;
+      pooled_conv(args, x, weight, bias, {out_height, out_width}, window, step, threads);
+    }
+  }
 }
 
 // A product, and neurons that hear their own spikes through all weights, or one each, or none.
