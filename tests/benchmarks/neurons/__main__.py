@@ -3,7 +3,8 @@
 All implementations of a task take turns in one process; the table gives medians. Peak memory is
 measured in a fresh process each: by how much its resident memory rises at most over three steps,
 what a compiler needs included. ``--write docs/benchmarks`` writes the table and the plot that the
-documentation shows. On a busy machine ``OMP_WAIT_POLICY=PASSIVE`` keeps threads from burning
+documentation shows. With ``--threads 1`` the time of that thread is taken, which other programs
+disturb least. On a busy machine ``OMP_WAIT_POLICY=PASSIVE`` keeps threads from burning
 what others need; only ratios within one run mean anything.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
@@ -62,7 +64,8 @@ def measure(
             steps[name] = task.build[name](quick)
         except ImportError as error:
             absent[name] = str(error)
-    result = Result(medians_ms(steps, repeats), {}, absent)
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    result = Result(medians_ms(steps, repeats, clock=clock), {}, absent)
     del steps
     if memory:
         for name in result.milliseconds:
@@ -95,7 +98,7 @@ def machine() -> str:
         ]
         model = names[0] if names else model
     isa = native.available()[1]
-    return f"{model}, {torch.get_num_threads()} threads, torch {torch.__version__}, kernels {isa}"
+    return f"{model}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, kernels {isa}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -104,12 +107,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--peers", nargs="*", help="libraries to compare; default: all")
     parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compiled", action="store_true", help="also what takes torch.compile")
     parser.add_argument("--memory", action="store_true", help="also measure peak memory")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all runs")
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="neurons.md and neurons.svg")
     parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
     if options.memory_of:
         print(_memory_here(*options.memory_of, options.quick))
         return

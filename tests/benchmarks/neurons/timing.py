@@ -14,7 +14,12 @@ Step = Callable[[], Any]
 _FEWEST = 4
 
 
-def medians_ms(steps: Mapping[str, Step], repeats: int, budget_s: float = 10.0) -> dict[str, float]:
+def medians_ms(
+    steps: Mapping[str, Step],
+    repeats: int,
+    budget_s: float = 10.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Return the median milliseconds of each; all take turns.
 
     Args:
@@ -22,6 +27,7 @@ def medians_ms(steps: Mapping[str, Step], repeats: int, budget_s: float = 10.0) 
         repeats: Rounds.
         budget_s: What takes longer than this in all is left out of further rounds, once it has been
             timed four times.
+        clock: In seconds.
     """
     for once in steps.values():
         once()
@@ -31,9 +37,9 @@ def medians_ms(steps: Mapping[str, Step], repeats: int, budget_s: float = 10.0) 
             taken = seconds[name]
             if len(taken) >= _FEWEST and sum(taken) > budget_s:
                 continue
-            start = time.perf_counter()
+            start = clock()
             once()
-            taken.append(time.perf_counter() - start)
+            taken.append(clock() - start)
     return {name: 1e3 * statistics.median(taken) for name, taken in seconds.items()}
 
 
