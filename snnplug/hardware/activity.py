@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from snnplug.errors import MeasurementError
 from snnplug.hardware.operand import Operand as Operand
@@ -95,6 +95,48 @@ class Activity:
             layers = tuple(map(add_layers, self.layers, other.layers))
         unpriced = tuple(dict.fromkeys(self.unpriced + other.unpriced))
         return Activity(self.samples + other.samples, layers, unpriced)
+
+    def reusing_static_input(self) -> Activity:
+        """Return the counts of a machine that keeps the currents of an input that stays the same.
+
+        It reads the weights of a still image once per sample, not in every time step.
+
+        Example:
+            >>> from snnplug.hardware.operand import ANALOG
+            >>> fc = SynapticLayer("fc", "Linear", 4, 3, 12, 12, 10, 40, 120, ANALOG,
+            ...                    repeated_events=36, repeated_synops=108)
+            >>> Activity(1, (fc,)).reusing_static_input().synops
+            12.0
+        """
+        return self._with_synapses(
+            lambda layer: replace(
+                layer,
+                events=layer.events - layer.repeated_events,
+                synops=layer.synops - layer.repeated_synops,
+                zero_weight_synops=layer.zero_weight_synops - layer.repeated_zero_weight_synops,
+                repeated_events=0,
+                repeated_synops=0,
+                repeated_zero_weight_synops=0,
+            )
+        )
+
+    def skipping_zero_weights(self) -> Activity:
+        """Return the counts of a machine that stores, and meets, no weight of 0."""
+        return self._with_synapses(
+            lambda layer: replace(
+                layer,
+                synops=layer.nonzero_synops,
+                zero_weight_synops=0,
+                repeated_synops=layer.repeated_synops - layer.repeated_zero_weight_synops,
+                repeated_zero_weight_synops=0,
+            )
+        )
+
+    def _with_synapses(self, change: Callable[[SynapticLayer], SynapticLayer]) -> Activity:
+        layers = tuple(
+            change(layer) if isinstance(layer, SynapticLayer) else layer for layer in self.layers
+        )
+        return replace(self, layers=layers)
 
     def over_processes(self, gather: Callable[[str], list[str]]) -> Activity:
         """Return the sum of the activities of all processes.

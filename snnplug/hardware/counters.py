@@ -83,6 +83,9 @@ class SynapticCounter:
             zero_weight_synops=0 if zero is None else exact_sum(self.counts, zero),
             repeated_events=exact_sum(self.repeated_counts),
             repeated_synops=exact_sum(self.repeated_counts, self.fan_out),
+            repeated_zero_weight_synops=(
+                0 if zero is None else exact_sum(self.repeated_counts, zero)
+            ),
             shares_weights=self.shares_weights,
         )
 

@@ -40,6 +40,7 @@ class SynapticLayer:
             value; counted for inputs other than spikes. A machine that keeps the currents of a
             static input need not do them again.
         repeated_synops: Synaptic operations of those events.
+        repeated_zero_weight_synops: Those of them whose weight is 0.
         shares_weights: Whether the weights are stored with another record, as for a module that
             is used at two sizes.
     """
@@ -58,6 +59,7 @@ class SynapticLayer:
     zero_weight_synops: int = field(default=0, metadata=_ADDS_UP)
     repeated_events: int = field(default=0, metadata=_ADDS_UP)
     repeated_synops: int = field(default=0, metadata=_ADDS_UP)
+    repeated_zero_weight_synops: int = field(default=0, metadata=_ADDS_UP)
     shares_weights: bool = False
 
     @property

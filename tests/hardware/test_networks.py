@@ -258,6 +258,51 @@ def test_a_still_image_repeats_its_work_from_the_second_step_on() -> None:
         assert first.repeated_events == share * 36 * (STEPS - 1)
         assert first.repeated_synops == share * first.fan_out * (STEPS - 1)
         assert second.repeated_events == 0
+        once = activity.reusing_static_input()
+        assert once.synaptic[0].synops == first.synops - first.repeated_synops
+        assert once.synaptic[1] == second
+        assert once.reusing_static_input() == once
+
+
+def test_weights_of_zero_are_skipped_together_with_static_input() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(1, 2, 3)
+    conv.weight.data[torch.rand_like(conv.weight) < 0.5] = 0
+    image = torch.rand(2, 1, 6, 6)
+    still = count(SpikingSequential(conv), image.expand(STEPS, *image.shape))
+    # What is left of both is what one step of it has.
+    (expected,) = (
+        count(SpikingSequential(conv), image.unsqueeze(0)).skipping_zero_weights().synaptic
+    )
+    for both in (
+        still.skipping_zero_weights().reusing_static_input(),
+        still.reusing_static_input().skipping_zero_weights(),
+    ):
+        (layer,) = both.synaptic
+        assert (layer.synops, layer.events) == (expected.synops, expected.events)
+    assert 0 < expected.synops < still.synaptic[0].synops / STEPS
+
+
+def kept(network: nn.Module, *x: Tensor) -> int:
+    """Return how many values a meter holds on to after a run."""
+    with measure(network) as meter, torch.no_grad():
+        for part in x:
+            network(part)
+        held = [
+            value for counter in meter._ledger.counters.values() for value in vars(counter).values()
+        ]
+        held += [meter._ledger._pending, meter._ledger._currents]
+        held += [value._last for value in held if hasattr(value, "_last")]
+    return sum(value.numel() for value in held if isinstance(value, Tensor))
+
+
+def test_memory_depends_neither_on_steps_nor_on_samples() -> None:
+    torch.manual_seed(0)
+    network = SpikingSequential(
+        nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), sp.ContinuousIF(), nn.Flatten(), nn.Linear(50, 3)
+    )
+    few, many = torch.rand(2, 3, 1, 12, 12), torch.rand(40, 3, 1, 12, 12)
+    assert kept(network, few) == kept(network, many) == kept(network, *[few] * 7) > 0
 
 
 def test_a_loop_outside_the_network_counts_as_one_inside() -> None:
