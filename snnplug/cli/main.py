@@ -21,9 +21,14 @@ commands:
   recipes [ls|show NAME|cp NAME FILE]
                           list the packaged recipes, print one, or copy one to change it
   targets [ls|show NAME]  list the hardware targets, or print one with the source of each number
+  estimate CKPT|RUN|MODULE:NAME
+                          run a trained network on data and price it  (--data RECIPE|FILE.npy
+                          --target NAME|FILE --save-activity FILE)
   price ACTIVITY          price a stored activity, activity.json of a run  (--target NAME|FILE)
   explore ACTIVITY        price it over a grid of target fields: the front of energy, latency and
                           area  (--grid datapath.lanes=16,32,64 --grid sram.bank_kb=16,64)
+  report RUN...           a page about runs: bill, parts, accuracy over energy, activity (one HTML
+                          file)
   doctor                  what is installed here, and whether the native kernels run
 
 Any field of a recipe can be set after it, for example
@@ -38,7 +43,7 @@ options:
 """
 
 _TRAINING = ("fit", "validate", "test", "predict")
-_COMMANDS = (*_TRAINING, "recipes", "targets", "price", "explore", "doctor")
+_COMMANDS = (*_TRAINING, "recipes", "targets", "estimate", "price", "explore", "report", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,6 +98,14 @@ def _dispatch(args: list[str]) -> int:
         from snnplug.cli.targets import targets_command
 
         return targets_command(rest)
+    if command == "estimate":
+        from snnplug.cli.estimate import estimate_command
+
+        return estimate_command(rest)
+    if command == "report":
+        from snnplug.cli.report import report_command
+
+        return report_command(rest)
     if command == "price":
         from snnplug.cli.pricing import price_command
 

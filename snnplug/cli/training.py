@@ -78,10 +78,11 @@ def _is_dry(trainer: pl.Trainer) -> bool:
 class SnnplugCLI(LightningCLI):
     """LightningCLI for a :class:`SpikingClassifier`, any data module, and a hardware target."""
 
-    def __init__(self, args: Sequence[str]) -> None:
+    def __init__(self, args: Sequence[str], run: bool = True) -> None:
         super().__init__(
             SpikingClassifier,
             pl.LightningDataModule,
+            run=run,
             subclass_mode_data=True,
             save_config_callback=SaveRecipe,
             auto_configure_optimizers=False,
@@ -127,7 +128,9 @@ class SnnplugCLI(LightningCLI):
 
         Lightning merges the checkpoint's hyperparameters over the command line, silently.
         """
-        subcommand = self.config.subcommand
+        subcommand = self.config.get("subcommand")
+        if subcommand is None:
+            return
         config = self.config[subcommand]
         if not config.get("ckpt_path"):
             return
@@ -173,7 +176,7 @@ def _show_differences(checkpoint: str, recipe: dict[str, Any]) -> None:
         rank_zero_info(f"  differs now: {line}")
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Keep back what a user of a recipe can do nothing about."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended.*")
@@ -187,7 +190,7 @@ def _quieten() -> None:
 
 def run(args: Sequence[str]) -> int:
     """Parse ``args`` (``fit --config FILE …``), do it, and return the exit code."""
-    _quieten()
+    quieten()
     cli = SnnplugCLI(args)
     for logger in cli.trainer.loggers:
         if isinstance(logger, RunLogger):
