@@ -16,6 +16,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 # Imported for their short names in recipes: `class_path: DenseSNN`.
 import snnplug.callbacks.num_steps_sweep
+import snnplug.data.dvs_gesture
+import snnplug.data.heidelberg
 import snnplug.data.mnist
 import snnplug.data.neuromorse
 import snnplug.data.nmnist

@@ -64,3 +64,23 @@ def write_ntidigits(root: Path, speakers: int = 4) -> Path:
                     file[f"{split}_timestamps/{name}"] = times
             file[f"{split}_labels"] = np.array(names)
     return path
+
+
+def write_heidelberg(root: Path, name: str, split: str, count: int) -> Path:
+    """Write a file in the layout of SHD or SSC: float16 seconds, in no order, and channels."""
+    import h5py
+
+    path = root / name.upper() / f"{name}_{split}.h5"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    classes = {"shd": 20, "ssc": 35}[name]
+    rng = np.random.default_rng(len(split))
+    with h5py.File(path, "w") as file:
+        for field, dtype in (("times", np.float16), ("units", np.uint16)):
+            made = file.create_dataset(f"spikes/{field}", count, h5py.vlen_dtype(dtype))
+            for k in range(count):
+                values = rng.random(k + 1) if field == "times" else rng.integers(0, 700, k + 1)
+                made[k] = values.astype(dtype)
+        file["labels"] = (np.arange(count) % classes).astype(np.uint16)
+        file["extra/keys"] = [f"word {k}".encode() for k in range(classes)]
+        file["extra/speaker"] = (np.arange(count) % 6).astype(np.uint16)
+    return path
