@@ -124,8 +124,9 @@ class DVSGesture(tonic.datasets.DVSGesture):  # type: ignore[misc]  # tonic ship
         events["t"] *= _US_PER_MS
         return events, self.targets[index]
 
+    @property
     def key(self) -> dict[str, Any]:
-        """Return what a store of these recordings depends on."""
+        """What a store of these recordings depends on."""
         digest = hashlib.sha256()
         for path in map(Path, self.data):
             state = path.stat()
@@ -194,18 +195,18 @@ class DVSGestureDataModule(EventDataModule):
     def prepare_data(self) -> None:
         """Download the recordings if they are missing and may be fetched, and pack them."""
         for train in (True, False):
-            self._packed(train, self.download)
+            self._in_folder(train, self.download)
 
     def recordings(self, train: bool) -> EventStore:
         """Return the training or the test recordings."""
-        return self._packed(train, download=False)
+        return self._in_folder(train, download=False)
 
-    def _packed(self, train: bool, download: bool) -> EventStore:
+    def _in_folder(self, train: bool, download: bool) -> EventStore:
         gestures = DVSGesture(self.root, train, download)
         path = Path(self.root, "DVSGesture", "train.events" if train else "test.events")
         users = {"user": np.array(gestures.users)}
         return pack(
-            gestures, path, self.sensor_size, gestures.key(), gestures.title, users, progress=True
+            gestures, path, self.sensor_size, gestures.key, gestures.title, users, progress=True
         )
 
     def split(self, recordings: Recordings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -135,8 +135,9 @@ class _Heidelberg:
         events["x"], events["t"] = x, np.rint(seconds * _US_PER_S)
         return events[np.argsort(events["t"], kind="stable")], self.targets[index]
 
+    @property
     def key(self) -> dict[str, Any]:
-        """Return what a store of these recordings depends on."""
+        """What a store of these recordings depends on."""
         state = self.path.stat()
         name, split = type(self).__name__, self._split
         return {"name": name, "split": split, "bytes": state.st_size, "time": state.st_mtime_ns}
@@ -236,13 +237,13 @@ class _HeidelbergDataModule(EventDataModule):
     def prepare_data(self) -> None:
         """Download the files if they are missing and may be fetched, and pack them."""
         for train in (True, False):
-            self._packed(train, self.download)
+            self._in_folder(train, self.download)
 
     def recordings(self, train: bool) -> EventStore:
         """Return the training (with the validation) or the test recordings."""
-        return self._packed(train, download=False)
+        return self._in_folder(train, download=False)
 
-    def _packed(self, train: bool, download: bool) -> EventStore:
+    def _in_folder(self, train: bool, download: bool) -> EventStore:
         parts = self._parts(train, download)
         path = Path(self.root, type(parts[0]).__name__, "train.events" if train else "test.events")
         speakers = np.array([s for part in parts for s in part.speakers])
@@ -250,7 +251,7 @@ class _HeidelbergDataModule(EventDataModule):
             ConcatDataset(parts),
             path,
             self.sensor_size,
-            {"parts": [part.key() for part in parts]},
+            {"parts": [part.key for part in parts]},
             parts[0].title,
             {"speaker": speakers},
             progress=True,
