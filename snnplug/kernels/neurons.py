@@ -33,7 +33,7 @@ from snnplug.kernels.dynamics import (
     known,
     rebuilt,
 )
-from snnplug.kernels.reference import Rule, trace_of, trace_rows
+from snnplug.kernels.reference import Rule, kept_rows, trace_of
 
 
 def takes(cur: Tensor, parameters: Parameters, dynamics: Dynamics) -> bool:
@@ -88,18 +88,19 @@ def neurons(
     )
     learned = _any_learned(*parameters[:-2])  # all but the dense map
     kept = _any_learned(cur, *state, *parameters)
+    weight, bias, *start = (
+        None if x is None else x.contiguous()
+        for x in (parameters.weight, parameters.bias, cur, *state)
+    )
     spk, syn, mem, _ = _forward(
-        cur.contiguous(),
-        state.mem.contiguous(),
-        None if state.syn is None else state.syn.contiguous(),
-        None if state.spk is None else state.spk.contiguous(),
+        *start,
         beta,
         threshold,
         parameters.graded,
         alpha,
         own,
-        None if parameters.weight is None else parameters.weight.contiguous(),
-        parameters.bias,
+        weight,
+        bias,
         dynamics.reset,
         surrogate.kind,
         list(surrogate.parameters()),
@@ -141,27 +142,13 @@ def _forward(
     rule = Rule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
     state, second = State(mem, syn, spk), syn is not None
     p = Parameters(beta, threshold, graded.to(cur.dtype), alpha, own, weight, bias)
-    shape = (_kept_rows(rule, second, native_kernel, weight, kept), *cur.shape)
-    kept_rows = native.empty(shape) if native_kernel else cur.new_empty(shape)
-    trace = trace_of(kept_rows, rule, second) if shape[0] else None
+    from_current = native_kernel and weight is None
+    shape = (kept_rows(rule, second) if kept and not from_current else 0, *cur.shape)
+    rows = native.empty(shape) if native_kernel else cur.new_empty(shape)
+    trace = trace_of(rows, rule, second) if shape[0] else None
     forward = native_neurons.forward if native_kernel else reference.forward
     spikes, last = forward(cur, state, p, rule, trace)
-    return spikes, _or_empty(last.syn, cur), last.mem, kept_rows
-
-
-def _kept_rows(
-    rule: Rule, second: bool, native_kernel: bool, weight: Tensor | None, kept: bool
-) -> int:
-    """Return how many values per neuron and step are kept for the backward pass.
-
-    The native kernel computes the states again from the current, but not the sums of a dense
-    recurrence.
-    """
-    return (
-        1 + sum(trace_rows(rule, second))
-        if kept and (weight is not None or not native_kernel)
-        else 0
-    )
+    return spikes, _or_empty(last.syn, cur), last.mem, rows
 
 
 def _or_empty(tensor: Tensor | None, like: Tensor) -> Tensor:
@@ -171,29 +158,13 @@ def _or_empty(tensor: Tensor | None, like: Tensor) -> Tensor:
 
 @_forward.register_fake
 def _(
-    cur: Tensor,
-    mem: Tensor,
-    syn: Tensor | None,
-    spk: Tensor | None,
-    beta: Tensor,
-    threshold: Tensor,
-    graded: Tensor,
-    alpha: Tensor | None,
-    own: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    reset: str,
-    surrogate: str,
-    constants: list[float],
-    inclusive: bool,
-    attached: bool,
-    immediate: bool,
-    learned: bool,
-    native_kernel: bool,
-    kept: bool,
+    cur: Tensor, mem: Tensor, syn: Tensor | None, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    rule = Rule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
-    rows = _kept_rows(rule, syn is not None, native_kernel, weight, kept)
+    weight, native_kernel, kept = rest[6], *rest[-2:]
+    reset, surrogate, constants, inclusive, *flags = rest[8:15]
+    rule = Rule(reset, rebuilt(surrogate, constants, inclusive), *flags)
+    from_current = native_kernel and weight is None
+    rows = kept_rows(rule, syn is not None) if kept and not from_current else 0
     return (
         torch.empty_like(cur),
         cur.new_empty(0) if syn is None else torch.empty_like(syn),
@@ -273,8 +244,8 @@ def _(
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     cur, *tensors = inputs[:11]
-    kept_rows = output[3]
-    ctx.save_for_backward(None if len(kept_rows) else cur, kept_rows, *tensors[:-1])
+    trace = output[3]
+    ctx.save_for_backward(None if len(trace) else cur, trace, *tensors[:-1])
     ctx.constants = inputs[11:19]
     ctx.set_materialize_grads(False)
 

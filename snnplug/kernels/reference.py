@@ -57,7 +57,12 @@ class Trace(NamedTuple):
     pre: Tensor | None
 
 
-def trace_rows(rule: Rule, second: bool) -> tuple[bool, bool, bool]:
+def kept_rows(rule: Rule, second: bool) -> int:
+    """Return how many values per neuron and step the backward pass needs."""
+    return 1 + sum(_beside_potential(rule, second))
+
+
+def _beside_potential(rule: Rule, second: bool) -> tuple[bool, bool, bool]:
     """Return whether ``mem``, ``syn`` and ``pre`` have to be kept beside the potential."""
     return rule.immediate, second and rule.learned, rule.attached and rule.reset == "zero"
 
@@ -65,7 +70,9 @@ def trace_rows(rule: Rule, second: bool) -> tuple[bool, bool, bool]:
 def trace_of(kept: Tensor, rule: Rule, second: bool) -> Trace:
     """Return the rows of ``kept``, ``(rows, T, B, *features)``, by their names."""
     rows = iter(kept[1:])
-    return Trace(kept[0], *(next(rows) if there else None for there in trace_rows(rule, second)))
+    return Trace(
+        kept[0], *(next(rows) if there else None for there in _beside_potential(rule, second))
+    )
 
 
 def forward(

@@ -117,7 +117,10 @@ def test_an_injected_mistake_is_reported(driver: Path) -> None:
 
 
 def test_the_driver_calls_every_entry_point() -> None:
-    called = (SANITIZE / "driver.cpp").read_text(encoding="utf-8").split("namespace {", 1)[1]
+    called = "".join(
+        path.read_text(encoding="utf-8").split("namespace {", 1)[1]
+        for path in (SANITIZE / "driver.cpp", SANITIZE / "neurons.cpp")
+    )
     exported = {
         name
         for path in NATIVE.glob("*.cpp")

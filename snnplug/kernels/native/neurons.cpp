@@ -14,7 +14,8 @@ namespace snp {
 namespace SNP_ISA {
 namespace {
 
-constexpr int64_t kTile = 256;
+constexpr int64_t kTile = 128;  // of 64 to 1024 the quickest, with rows fetched two steps ahead
+constexpr int64_t kAhead = 2;
 constexpr int64_t kScratchBytes = 256 * 1024;  // states of a tile, within the second-level cache
 
 // The parameters of a tile, repeated over the batch.
@@ -23,14 +24,18 @@ struct Parameters {
 
   template <class M>
   void load(const Neurons& layer, int64_t start, int64_t count) {
-    int64_t feature = start % layer.features;
-    for (int64_t j = 0; j < count; ++j) {
-      beta[j] = layer.beta[feature];
-      threshold[j] = layer.threshold[feature];
-      if constexpr (M::second) alpha[j] = layer.alpha[feature];
-      if constexpr (M::fed) own[j] = layer.own[feature];
-      if (++feature == layer.features) feature = 0;
-    }
+    const auto repeat = [&](const float* values, float* to) {
+      for (int64_t j = 0; j < count;) {
+        const int64_t feature = (start + j) % layer.features;
+        const int64_t run = std::min(count - j, layer.features - feature);
+        std::copy_n(values + feature, run, to + j);
+        j += run;
+      }
+    };
+    repeat(layer.beta, beta);
+    repeat(layer.threshold, threshold);
+    if constexpr (M::second) repeat(layer.alpha, alpha);
+    if constexpr (M::fed) repeat(layer.own, own);
   }
 };
 
@@ -47,7 +52,10 @@ void forward_tile(const NeuronsForward& args, int64_t start, int64_t count) {
   for (int64_t t = 0; t < layer.steps; ++t) {
     const float* cur = layer.cur + t * layer.width + start;
     float* spk = args.spk + t * layer.width + start;
-    if (t + 1 < layer.steps) prefetch(cur + layer.width, count);
+    if (t + kAhead < layer.steps) {
+      prefetch(cur + kAhead * layer.width, count);
+      prefetch_output(spk + kAhead * layer.width, count);
+    }
 #pragma omp simd
     for (int64_t j = 0; j < count; ++j) {
       const Values v = advance<M>(cur[j], M::fed ? last[j] * p.own[j] : 0.0f,
@@ -98,7 +106,7 @@ Rows compute_again(const Neurons& layer, const Parameters& p, int64_t start, int
     float* syn_after = keep_syn ? trace.syn + (t + 1) * count : nullptr;
     float* pre = keep_pre ? trace.pre + t * count : nullptr;
     float* potential = trace.potential + t * count;
-    if (t + 1 < layer.steps) prefetch(cur + layer.width, count);
+    if (t + kAhead < layer.steps) prefetch(cur + kAhead * layer.width, count);
 #pragma omp simd
     for (int64_t j = 0; j < count; ++j) {
       const Values v = advance<M>(
@@ -141,7 +149,10 @@ void backward_tile(const NeuronsBackward& args, int64_t start, int64_t count, fl
     const float* last = t > 0      ? trace.potential + (t - 1) * count
                         : M::fed ? layer.spk0 + start
                                  : nullptr;
-    if (t > 0) prefetch(grad_spk - layer.width, count);
+    if (t >= kAhead) {
+      prefetch(grad_spk - kAhead * layer.width, count);
+      prefetch_output(grad_cur - kAhead * layer.width, count);
+    }
     if (t == layer.steps - 1 || !attached || M::immediate)
       slopes(layer, potential, p.threshold, count, now);
     if constexpr (attached) slopes(layer, before, p.threshold, count, earlier);

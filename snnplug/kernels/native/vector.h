@@ -118,6 +118,13 @@ inline void prefetch(const float* row, int64_t count) {
 #endif
 }
 
+// The same for a row that will be written.
+inline void prefetch_output(float* row, int64_t count) {
+#if defined(__GNUC__)
+  for (int64_t j = 0; j < count; j += 16) __builtin_prefetch(row + j, 1);
+#endif
+}
+
 }  // namespace
 }  // namespace SNP_ISA
 }  // namespace snp
