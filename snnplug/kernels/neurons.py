@@ -15,7 +15,14 @@ and :math:`u[t] = p[t]`; a reset that is not delayed takes :math:`\mathbb{1}[p[t
 times the threshold, or the potential itself, from it.
 
 Two implementations give the same spikes: torch (``reference.py``) for every dtype and device, and
-the native kernels for float32 on the CPU.
+the native kernels for float32 on the CPU. Those add up only the recurrent weights of neurons that
+spiked, in ascending order, as a stepper does; a sample with more than a quarter of them takes the
+dense product. A zero adds nothing even where the weight is not finite, unless the product is dense.
+
+Kept for the backward pass, per neuron and step: 4 bytes. That is the current, from which the native
+kernel computes the states again, or with a dense recurrence, and in torch, the potential instead.
+With those two come another 4 for the membrane if the reset is not delayed, for the synaptic current
+if parameters are learned, and for the membrane before an attached reset to zero. No spikes are kept.
 """
 
 from __future__ import annotations
@@ -39,8 +46,7 @@ from snnplug.kernels.reference import Rule, kept_rows, trace_of
 def takes(cur: Tensor, parameters: Parameters, dynamics: Dynamics) -> bool:
     """Whether the operator takes this call; else it is left to elementary operations.
 
-    Those can be exported, differentiated twice, transformed by ``torch.func`` and, off the native
-    kernels' ground, compiled.
+    Those can be exported, transformed by ``torch.func`` and, where no native kernel runs, compiled.
     """
     return (
         known(dynamics.spike_grad) is not None
