@@ -21,8 +21,8 @@ dense product. A zero adds nothing even where the weight is not finite, unless t
 
 Kept for the backward pass, per neuron and step: 4 bytes. That is the current, from which the native
 kernel computes the states again, or with a dense recurrence, and in torch, the potential instead.
-With those two come another 4 for the membrane if the reset is not delayed, for the synaptic current
-if parameters are learned, and for the membrane before an attached reset to zero. No spikes are kept.
+There another 4 each are kept for the membrane if the reset is not delayed, the synaptic current if
+parameters are learned, and the membrane before an attached reset to zero. No spikes are kept.
 """
 
 from __future__ import annotations
