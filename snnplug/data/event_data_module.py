@@ -1,25 +1,38 @@
-"""What the data modules of event recordings share: frames, split, loaders, description."""
+"""What the data modules of event recordings share: store, frames, split, loaders, description."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import lightning.pytorch as pl
 import numpy as np
 import numpy.typing as npt
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from snnplug.data.frames import Framing, time_first
+from snnplug.data.event_batches import EpochSampler, EventBatches, as_is, run_seed
+from snnplug.data.frames import Framing
+from snnplug.data.packing import pack
 from snnplug.data.split import stratified_split
+from snnplug.data.store import EventStore
 from snnplug.errors import ArgumentError
 
-# Data sets up to this size are scanned once for events outside the window.
-_SCAN_AT_MOST = 4000
+
+def cache_folder() -> Path:
+    """Return where packed recordings are kept: ``$SNNPLUG_CACHE``, or the user's cache folder."""
+    given = os.environ.get("SNNPLUG_CACHE")
+    if given:
+        return Path(given)
+    import pooch
+
+    return Path(pooch.os_cache("snnplug"))
 
 
 class Recordings(Protocol):
@@ -35,6 +48,11 @@ class Recordings(Protocol):
         """What a result on these recordings is a result on."""
         ...
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """What the recordings are and depend on, of JSON's types; another key is packed anew."""
+        ...
+
     def __len__(self) -> int:
         """Return the number of recordings."""
         ...
@@ -44,68 +62,15 @@ class Recordings(Protocol):
         ...
 
 
-class FramedRecordings(Dataset[tuple[npt.NDArray[Any], int]]):
-    """Recordings as frames ``(T, P, H, W)``, some or all of a data set.
-
-    Args:
-        recordings: Events and class by index.
-        framing: How events become frames.
-        indices: Which recordings, in order; None takes all.
-        shift_px: Move each recording by up to so many pixels in x and in y, drawn anew each time;
-            what leaves the sensor is lost.
-    """
-
-    def __init__(
-        self,
-        recordings: Recordings,
-        framing: Framing,
-        indices: npt.NDArray[np.int64] | None = None,
-        shift_px: int = 0,
-    ) -> None:
-        self.shift_px = shift_px
-        self.recordings = recordings
-        self.framing = framing
-        self.indices = np.arange(len(recordings)) if indices is None else indices
-
-    def __len__(self) -> int:
-        """Return the number of recordings."""
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> tuple[npt.NDArray[Any], int]:
-        """Return frames and class."""
-        events, target = self.recordings[int(self.indices[index])]
-        if self.shift_px:
-            events = self._shifted(events)
-        return self.framing(events)[0], target
-
-    def _shifted(self, events: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-        width, height = self.framing.sensor_size[:2]
-        # torch's generator: seeded with the run, and differently in each worker process.
-        dx, dy = torch.randint(-self.shift_px, self.shift_px + 1, (2,)).tolist()
-        moved = events.copy()
-        moved["x"] += dx
-        moved["y"] += dy
-        inside = (
-            (moved["x"] >= 0) & (moved["x"] < width) & (moved["y"] >= 0) & (moved["y"] < height)
-        )
-        kept: npt.NDArray[np.void] = moved[inside]
-        return kept
-
-    def count_events(self) -> tuple[int, int]:
-        """Return how many events all recordings hold, and how many the window drops."""
-        total = dropped = 0
-        for index in self.indices:
-            events = self.recordings[int(index)][0]
-            total += len(events)
-            dropped += self.framing(events)[1]
-        return total, dropped
-
-
 class EventDataModule(pl.LightningDataModule):
     """Event recordings as time-first batches: frames ``(T, B, P, H, W)`` and targets ``(B,)``.
 
-    A subclass names its classes and returns its recordings. The validation set is held out of the
-    training recordings, class by class and seeded; the test set is never used for it.
+    A subclass names its classes and returns its recordings. They are packed into one file per split
+    the first time, in :func:`cache_folder`, and read from there. The validation set is held out of
+    the training recordings, class by class and seeded; the test set is never used for it.
+
+    A seed gives the same batches for any number of workers, however they are started, and the
+    samples of an epoch do not depend on the number of processes that share it.
 
     Args:
         num_steps: Time bins per recording.
@@ -144,7 +109,7 @@ class EventDataModule(pl.LightningDataModule):
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.num_workers = num_workers
-        self._sets: dict[str, FramedRecordings] = {}
+        self._sets: dict[str, EventBatches] = {}
 
     @property
     def num_classes(self) -> int:
@@ -169,39 +134,58 @@ class EventDataModule(pl.LightningDataModule):
         """Return which training recordings to train on, and which to validate on."""
         return stratified_split(recordings.targets, self.val_fraction, self.split_seed)
 
+    def prepare_data(self) -> None:
+        """Pack the recordings where that has not been done; one process of each machine does."""
+        for train in (True, False):
+            self._packed(self.recordings(train))
+
     def setup(self, stage: str) -> None:
         """Open the recordings that the stage needs, and say what was found."""
         if stage in ("fit", "validate") and "train" not in self._sets:
             recordings = self.recordings(train=True)
+            store, seed = self._packed(recordings), run_seed()
             kept, held_out = self.split(recordings)
-            self._sets["train"] = FramedRecordings(recordings, self.framing, kept, self.shift_px)
-            self._sets["val"] = FramedRecordings(recordings, self.framing, held_out)
+            self._sets["train"] = EventBatches(store, self.framing, kept, self.shift_px, seed)
+            self._sets["val"] = EventBatches(store, self.framing, held_out)
             self._describe("train", "val")
         if stage in ("test", "predict") and "test" not in self._sets:
-            self._sets["test"] = FramedRecordings(self.recordings(train=False), self.framing)
+            store = self._packed(self.recordings(train=False))
+            self._sets["test"] = EventBatches(store, self.framing)
             self._describe("test")
+
+    def _packed(self, recordings: Recordings) -> EventStore:
+        name = type(recordings).__name__.lower()
+        digest = hashlib.sha256(json.dumps(recordings.key, sort_keys=True).encode()).hexdigest()
+        return pack(
+            recordings,
+            cache_folder() / f"{name}-{digest[:16]}.events",
+            self.sensor_size,
+            recordings.key,
+            recordings.title,
+            progress=True,
+        )
 
     def _describe(self, *names: str) -> None:
         sets = [self._sets[name] for name in names]
         sizes = " + ".join(f"{len(s)} {name}" for s, name in zip(sets, names, strict=True))
-        text = (
-            f"{sets[0].recordings.title}: {sizes} recordings, {self.num_steps} steps over "
-            f"{self.framing.duration_us / 1000:g} ms"
+        counts = [events.count_events() for events in sets]
+        total, dropped = (sum(column) for column in zip(*counts, strict=True))
+        rank_zero_info(
+            f"{sets[0].store.title}: {sizes} recordings, {self.num_steps} steps over "
+            f"{self.framing.duration_us / 1000:g} ms, {dropped:,} of {total:,} events outside the "
+            "window and dropped"
         )
-        if sum(len(s) for s in sets) <= _SCAN_AT_MOST:
-            total, dropped = (
-                sum(counts) for counts in zip(*(s.count_events() for s in sets), strict=True)
-            )
-            text += f", {dropped:,} of {total:,} events outside the window and dropped"
-        rank_zero_info(text)
 
     def _loader(self, name: str, shuffle: bool = False) -> DataLoader[tuple[Tensor, Tensor]]:
+        samples = self._sets[name]
+        # A run that goes on begins with a later epoch.
+        epoch = self.trainer.current_epoch if shuffle and self.trainer is not None else 0
         return DataLoader(
-            self._sets[name],  # type: ignore[arg-type]  # collated into tensors
+            samples,
             batch_size=self.batch_size,
-            shuffle=shuffle,
+            sampler=EpochSampler(len(samples), shuffle, run_seed(), epoch),
             num_workers=self.num_workers,
-            collate_fn=time_first,
+            collate_fn=as_is,
             persistent_workers=self.num_workers > 0,
         )
 

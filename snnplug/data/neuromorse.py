@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -213,6 +213,16 @@ class NeuroMorse:
         self.targets = [k % len(WORDS) for k in range(copies * len(WORDS))]
         kind = "clean" if self._noise == MorseNoise() else f"{self._noise}"
         self.title = f"NeuroMorse words, {kind}"
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What the recordings are generated from; the version changes with the generator."""
+        parts = {
+            "noise": asdict(self._noise),
+            "seed": self._seed,
+            "copies": len(self) // len(WORDS),
+        }
+        return {"name": "NeuroMorse", "version": 1, **parts}
 
     def __len__(self) -> int:
         """Return the number of recordings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -77,6 +78,15 @@ class NMNIST(tonic.datasets.NMNIST):  # type: ignore[misc]  # tonic ships no typ
     def title(self) -> str:
         """What these recordings may be called: the official set, or a part of it."""
         return "N-MNIST" if len(self) == _OFFICIAL[self.train] else "N-MNIST subset"
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Every file with its size and time: a change of any packs them anew."""
+        digest = hashlib.sha256()
+        for path in map(Path, self.data):
+            found = path.stat()
+            digest.update(f"{path.resolve()} {found.st_size} {found.st_mtime_ns}\n".encode())
+        return {"name": "N-MNIST", "files": digest.hexdigest()}
 
     @property
     def _folder(self) -> Path:
@@ -160,9 +170,10 @@ class NMNISTDataModule(EventDataModule):
         self.download = download
 
     def prepare_data(self) -> None:
-        """Download the recordings if they are missing and may be fetched."""
+        """Download the recordings if they are missing and may be fetched, and pack them."""
         for train in (True, False):
             NMNIST(self.root, train=train, download=self.download)
+        super().prepare_data()
 
     def recordings(self, train: bool) -> NMNIST:
         """Return the training or the test recordings."""

@@ -125,6 +125,17 @@ class NTIDIGITS:
                 return _SYNTHETIC
         return "a file in the N-TIDIGITS18 format (not the published one)"
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """The file with its size and time, and which of its utterances."""
+        found = self.path.stat()
+        return {
+            "name": "N-TIDIGITS",
+            "file": [str(self.path.resolve()), found.st_size, found.st_mtime_ns],
+            "split": self._split,
+            "single_digits": self.single_digits,
+        }
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file behind: it belongs to one process."""
         return {**self.__dict__, "_file": None}
@@ -266,8 +277,9 @@ class NTIDIGITSDataModule(EventDataModule):
         self.download = download
 
     def prepare_data(self) -> None:
-        """Download the file if it is missing and may be fetched."""
+        """Download the file if it is missing and may be fetched, and pack its utterances."""
         NTIDIGITS(self.root, download=self.download)
+        super().prepare_data()
 
     def recordings(self, train: bool) -> NTIDIGITS:
         """Return the training or the test utterances."""

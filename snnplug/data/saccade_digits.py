@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from snnplug.data.event_data_module import EventDataModule
-from snnplug.data.saccades import SaccadeCamera, simulate_saccades
+from snnplug.data.saccades import SIMULATION, SaccadeCamera, simulate_saccades
 from snnplug.data.split import stratified_split
 
 _TEST_SHARE = 0.2
@@ -23,7 +25,7 @@ class SaccadeDigits:
     two polarities, three saccades in 315 ms, ten classes) and is not N-MNIST. A fifth of each
     class, the same in every run, is the test set.
 
-    A recording is simulated when it is first asked for, and kept.
+    A recording is simulated when it is asked for.
 
     Args:
         train: Training or test recordings: 1,438 or 359.
@@ -56,7 +58,17 @@ class SaccadeDigits:
         self.targets: list[int] = digits.target[self._indices].tolist()
         self._camera = camera or SaccadeCamera()
         self._seed = seed
-        self._events: dict[int, npt.NDArray[np.void]] = {}
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What the recordings are simulated from; the version changes with the simulation."""
+        return {
+            "name": "SaccadeDigits",
+            "version": SIMULATION,
+            "camera": asdict(self._camera),
+            "seed": self._seed,
+            "indices": hashlib.sha256(self._indices.tobytes()).hexdigest(),
+        }
 
     def __len__(self) -> int:
         """Return the number of recordings."""
@@ -64,10 +76,9 @@ class SaccadeDigits:
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.void], int]:
         """Return the events of one recording and its digit."""
-        if index not in self._events:
-            seed = self._seed * 10_000 + int(self._indices[index])
-            self._events[index] = simulate_saccades(self._images[index], self._camera, seed=seed)
-        return self._events[index], self.targets[index]
+        seed = self._seed * 10_000 + int(self._indices[index])
+        events = simulate_saccades(self._images[index], self._camera, seed=seed)
+        return events, self.targets[index]
 
 
 class SaccadeDigitsDataModule(EventDataModule):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,13 +12,9 @@ import numpy.typing as npt
 
 from snnplug.data.event_data_module import EventDataModule, Recordings
 from snnplug.data.mnist import load_mnist
-from snnplug.data.packing import pack
-from snnplug.data.saccades import SaccadeCamera, simulate_saccades
-from snnplug.data.store import EventStore
+from snnplug.data.saccades import SIMULATION, SaccadeCamera, simulate_saccades
 from snnplug.errors import ArgumentError
 
-# Counts up whenever the simulation gives other events than before: a store of old ones is remade.
-_VERSION = 1
 _TRAIN, _TEST = 60_000, 10_000
 
 
@@ -29,8 +26,8 @@ class SaccadeMNIST:
     the format and size of N-MNIST and is not N-MNIST; recording i is of the same image as N-MNIST's
     recording i + 1. MNIST is CC BY-SA 3.0 by common attribution, and so are recordings of it.
 
-    A recording is simulated each time it is asked for; :meth:`pack` writes all of them into one
-    file (1.5 + 0.25 GB, two minutes on one core).
+    A recording is simulated each time it is asked for;
+    :class:`SaccadeMNISTDataModule` packs all of them once (1.5 + 0.25 GB, two minutes on one core).
 
     Args:
         root: The folder that holds ``mnist/``; the one that SNNPLUG_DATA names is tried as well.
@@ -76,6 +73,18 @@ class SaccadeMNIST:
         self._camera = camera or SaccadeCamera()
         self._seed = seed
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """What the recordings are simulated from; the version changes with the simulation."""
+        return {
+            "name": "SaccadeMNIST",
+            "version": SIMULATION,
+            "train": self.train,
+            "images": hashlib.sha256(self._images.tobytes()).hexdigest(),
+            "seed": self._seed,
+            "camera": asdict(self._camera),
+        }
+
     def __len__(self) -> int:
         """Return the number of recordings."""
         return len(self.targets)
@@ -87,32 +96,12 @@ class SaccadeMNIST:
         seed = self._seed * (_TRAIN + _TEST) + number
         return simulate_saccades(self._images[index], self._camera, seed=seed), self.targets[index]
 
-    def pack(self, folder: str | Path, progress: bool = False) -> EventStore:
-        """Simulate all recordings into ``folder``, or open the file if that was done.
-
-        Args:
-            folder: Where ``train.events`` or ``test.events`` is, or is written.
-            progress: Show a progress bar.
-
-        Raises:
-            DataError: The file cannot be written.
-        """
-        key: dict[str, Any] = {
-            "name": "SaccadeMNIST",
-            "version": _VERSION,
-            "train": self.train,
-            "seed": self._seed,
-            "camera": asdict(self._camera),
-        }
-        path = Path(folder, "train.events" if self.train else "test.events")
-        return pack(self, path, self.sensor_size, key, self.title, progress=progress)
-
 
 class SaccadeMNISTDataModule(EventDataModule):
-    """:class:`SaccadeMNIST` as time-first frames; simulated once, into ``root/SaccadeMNIST``.
+    """:class:`SaccadeMNIST` as time-first frames; simulated once, into the cache folder.
 
     Args:
-        root: The folder that holds ``mnist/`` and takes the recordings.
+        root: The folder that holds ``mnist/``.
         num_steps: Time bins per recording.
         duration_us: Window, in µs.
         batch_size: Recordings per batch.
@@ -177,16 +166,12 @@ class SaccadeMNISTDataModule(EventDataModule):
 
     def prepare_data(self) -> None:
         """Download MNIST if it is missing and may be fetched, and simulate its recordings."""
-        for train in (True, False):
-            self._packed(train, download=self.download)
+        load_mnist(self.root, download=self.download)
+        super().prepare_data()
 
-    def _packed(self, train: bool, download: bool = False) -> EventStore:
-        recordings = SaccadeMNIST(self.root, train, limit=self.limit, download=download)
-        return recordings.pack(Path(self.root, "SaccadeMNIST"), progress=True)
-
-    def recordings(self, train: bool) -> EventStore:
+    def recordings(self, train: bool) -> SaccadeMNIST:
         """Return the training or the test recordings."""
-        return self._packed(train)
+        return SaccadeMNIST(self.root, train, limit=self.limit)
 
     def split(self, recordings: Recordings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Hold out a share of each class, and leave out the first recordings."""

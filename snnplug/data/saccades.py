@@ -30,6 +30,10 @@ _Light = npt.NDArray[np.float32]
 _Index = npt.NDArray[np.intp]
 
 
+#: Counts up whenever the simulation gives other events than before: what was packed is remade.
+SIMULATION = 1
+
+
 @dataclass(frozen=True)
 class SaccadeCamera:
     r"""An event camera on a mount that makes three saccades before a still picture.

@@ -74,11 +74,13 @@ def leaves(tree: Any) -> Any:
     return [leaves(value) for value in tree] if isinstance(tree, list | tuple) else tree
 
 
-def test_a_resumed_run_is_one_that_never_stopped(folder: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_is_one_that_never_stopped(folder: Path, workers: int) -> None:
+    loading = f"--data.num_workers={workers}"
     assert fit("whole") == 0
-    assert fit("stopped", "--trainer.max_epochs=1") == 0
+    assert fit("stopped", loading, "--trainer.max_epochs=1") == 0
     for stop in range(2, EPOCHS + 1):
-        assert fit("stopped", f"--trainer.max_epochs={stop}", "--ckpt_path=last") == 0
+        assert fit("stopped", loading, f"--trainer.max_epochs={stop}", "--ckpt_path=last") == 0
     assert_same(only_run("whole"), only_run("stopped"))
     assert [row["epoch"] for row in rows(only_run("stopped"))] == list(range(EPOCHS))
 

@@ -2,69 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnplug.data.frames import Framing, time_first
+from snnplug.data.addresses import encode_events
+from snnplug.data.frames import Framing
 from snnplug.errors import ArgumentError
 from tests.support.events import random_events
+from tests.support.slow_frames import slow_frames
+
+SENSOR = (34, 34, 2)
+
+
+def arrays(events: npt.NDArray[np.void]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    return encode_events(events, SENSOR, "here")
 
 
 @given(
-    count=st.integers(0, 300),
+    counts=st.lists(st.integers(0, 200), min_size=1, max_size=3),
     num_steps=st.integers(1, 40),
     duration_us=st.integers(1, 400_000),
     seed=st.integers(0, 1000),
+    binary=st.booleans(),
 )
-def test_equals_a_loop_over_events(count: int, num_steps: int, duration_us: int, seed: int) -> None:
-    events = random_events(count, seed)
-    frames, dropped = Framing(num_steps, duration_us, binary=False)(events)
-    expected = np.zeros((num_steps, 2, 34, 34), dtype=int)
-    outside = 0
-    for x, y, t, p in events.tolist():
-        if t < duration_us:
-            expected[t * num_steps // duration_us, p, y, x] += 1
-        else:
-            outside += 1
-    assert np.array_equal(frames, expected)
-    assert dropped == outside
-    assert frames.sum() + dropped == count
-
-
-def test_binary_frames_are_the_counts_clipped() -> None:
-    events = random_events(20_000)
-    counts, dropped = Framing(7, 250_000, binary=False)(events)
-    binary, dropped_too = Framing(7, 250_000)(events)
-    assert counts.max() > 1
-    assert np.array_equal(binary, np.minimum(counts, 1))
-    assert dropped == dropped_too > 0
+def test_equals_a_loop_over_events(
+    counts: list[int], num_steps: int, duration_us: int, seed: int, binary: bool
+) -> None:
+    framing = Framing(num_steps, duration_us, SENSOR, binary)
+    batch = [random_events(count, seed + k) for k, count in enumerate(counts)]
+    frames, fates = framing([arrays(events) for events in batch])
+    assert frames.shape == (num_steps, len(batch), 2, 34, 34)
+    assert frames.dtype == torch.float32
+    for b, events in enumerate(batch):
+        expected, outside = slow_frames(events, framing)
+        assert np.array_equal(frames[:, b].numpy(), expected)
+        assert fates.before[b] + fates.after[b] == outside
+        assert fates.kept[b] == expected.sum()
+        assert sum(fate[b] for fate in fates) == len(events)
 
 
 def test_order_of_events_does_not_matter() -> None:
-    events = random_events(1000)
-    shuffled = np.random.default_rng(0).permutation(events)
-    framing = Framing(10, 300_000, binary=False)
-    assert np.array_equal(framing(events)[0], framing(shuffled)[0])
+    t, site = arrays(random_events(1000))
+    order = np.random.default_rng(0).permutation(len(t))
+    framing = Framing(10, 300_000, SENSOR, binary=False)
+    assert torch.equal(framing([(t, site)])[0], framing([(t[order], site[order])])[0])
 
 
-def test_events_before_zero_are_dropped_and_counted() -> None:
-    events = random_events(10)
-    events["t"][:3] = -5
-    frames, dropped = Framing(4, 300_000, binary=False)(events)
-    assert (frames.sum(), dropped) == (7, 3)
-
-
-def test_collates_time_first() -> None:
-    framing = Framing(5, 300_000, binary=False)
-    samples = [(framing(random_events(100, seed))[0], seed) for seed in range(3)]
-    frames, targets = time_first(samples)
-    assert frames.shape == (5, 3, 2, 34, 34)
-    assert frames.dtype == torch.float32
-    assert targets.tolist() == [0, 1, 2]
-    assert np.array_equal(frames[:, 1].numpy(), samples[1][0])
+def test_channels_alone_are_a_sensor_too() -> None:
+    framing = Framing(2, 10, (64,))
+    frames, _ = framing([(np.array([1, 9], "u4"), np.array([5, 63], "u2"))])
+    assert frames.shape == (2, 1, 64)
+    assert frames.nonzero().tolist() == [[0, 0, 5], [1, 0, 63]]
 
 
 @pytest.mark.parametrize("arguments", [(0, 10), (10, 0), (10, 10, (0, 34, 2))])

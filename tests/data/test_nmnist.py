@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tonic.datasets
-import torch
 
 from snnplug.data.nmnist import NMNIST, NMNISTDataModule
 from snnplug.errors import ArgumentError, DataError, DataNotFoundError
@@ -85,18 +83,6 @@ def test_says_what_it_found_and_dropped(tmp_path: Path, caplog: pytest.LogCaptur
     assert "N-MNIST subset: 20 test recordings" in caplog.text
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_worker_processes_change_nothing(tmp_path: Path, method: str) -> None:
-    data = NMNISTDataModule(root=str(write_nmnist(tmp_path)), num_steps=3, num_workers=1)
-    data.setup("test")
-    here = torch.cat([frames for frames, _ in data.test_dataloader()], dim=1)
-    loader = data.test_dataloader()
-    loader.multiprocessing_context = method
-    there = torch.cat([frames for frames, _ in loader], dim=1)
-    assert torch.equal(here, there)
-    assert len(pickle.loads(pickle.dumps(data._sets["test"]))) == 20
-
-
 @pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"num_workers": -1}, {"num_steps": 0}])
 def test_refuses_impossible_numbers(arguments: dict[str, int]) -> None:
     with pytest.raises(ArgumentError):
@@ -110,7 +96,7 @@ def test_real_recordings_are_all_kept() -> None:
     total, dropped = data._sets["test"].count_events()
     assert dropped == 0
     assert len(data._sets["test"]) == 100
-    assert np.bincount(data._sets["test"].recordings.targets).tolist() == [
+    assert np.bincount(data._sets["test"].store.targets).tolist() == [
         10, 10, 6, 7, 10, 11, 12, 19, 7, 8,
     ]  # fmt: skip
     assert 3000 * 100 < total < 5000 * 100

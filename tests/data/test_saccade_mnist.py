@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snnplug.data.packing import pack
 from snnplug.data.saccade_mnist import SaccadeMNIST, SaccadeMNISTDataModule
 from snnplug.data.saccades import SaccadeCamera, simulate_saccades
+from snnplug.data.store import EventStore
 from snnplug.errors import ArgumentError, DataNotFoundError
 from tests.data.test_mnist import blank, write_archive
 from tests.support.datasets import SNNPLUG_DATA, needs_mnist
@@ -39,9 +41,14 @@ def test_recordings_are_those_of_the_images_in_order(root: Path) -> None:
     assert np.array_equal(recordings[-1][0], recordings[9_999][0])
 
 
+def packed(recordings: SaccadeMNIST, folder: Path) -> EventStore:
+    path = folder / "store.events"
+    return pack(recordings, path, recordings.sensor_size, recordings.key, recordings.title)
+
+
 def test_a_store_holds_them_and_is_remade_for_another_camera(root: Path) -> None:
     recordings = SaccadeMNIST(root, limit=12)
-    store = recordings.pack(root / "store")
+    store = packed(recordings, root)
     assert len(store) == 12
     assert store.targets == recordings.targets
     assert store.title == SaccadeMNIST.title
@@ -49,10 +56,10 @@ def test_a_store_holds_them_and_is_remade_for_another_camera(root: Path) -> None
         events = recordings[index][0]
         mine = store[index][0]
         assert all(np.array_equal(mine[name], events[name]) for name in ("x", "y", "t", "p"))
-    again = SaccadeMNIST(root, limit=12).pack(root / "store")
+    again = packed(SaccadeMNIST(root, limit=12), root)
     assert again.digest == store.digest
     other = SaccadeMNIST(root, limit=12, camera=SaccadeCamera(noise_rate_hz=5.0))
-    assert other.pack(root / "store").digest != store.digest
+    assert packed(other, root).digest != store.digest
 
 
 def test_batches_and_images_left_out(root: Path) -> None:
