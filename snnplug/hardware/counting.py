@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -11,7 +12,8 @@ from snnplug.errors import ArgumentError, MeasurementError
 from snnplug.hardware.activity import Activity
 from snnplug.hardware.function_ops import ADDITIONS, SUMS, FunctionWatch, additions
 from snnplug.hardware.ledger import Ledger
-from snnplug.hardware.readings import Reading, Readings, functional_pool, is_torchs
+from snnplug.hardware.pooling import functional_pool
+from snnplug.hardware.readings import Reading, Readings, is_torchs
 
 
 def measure(network: nn.Module, batch_dim: int = 1, num_steps: int = 1) -> Meter:
@@ -144,10 +146,14 @@ class Meter:
         """Put the hooks on one module that are right for it."""
         reading = self._readings.of(name, module)
         if reading is not None:
-            hook = module.register_forward_hook(reading.after, with_kwargs=True)
-            self._handles.append(hook)
+            before: Any
+            after: Any
+            enter: Any = partial(reading.after)
+            self._handles.append(module.register_forward_hook(enter, with_kwargs=True))
             covered.update(module.modules() if reading.covers else ())
-            before, after = self._pauses(reading), self._resumes
+            before, after = self._pauses(reading), partial(self._resumes)
+            for hook in (enter, before, after):
+                hook.sees_pool = True
         elif is_torchs(module):
             return  # nothing to count, or its children do it
         else:

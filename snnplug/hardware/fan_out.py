@@ -131,6 +131,17 @@ def layer_taps(layer: Convolution, shape: tuple[int, ...], out: tuple[int, ...])
     return taps
 
 
+def convolved_shape(layer: nn.Conv2d, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that a convolution gives an input ``(C, H, W)``."""
+    around = layer._reversed_padding_repeated_twice
+    sizes = []
+    for axis, size in enumerate(shape[1:]):
+        first = 2 * (len(shape) - 2 - axis)  # last axis first, as torch pads
+        span = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
+        sizes.append((size + sum(around[first : first + 2]) - span) // layer.stride[axis] + 1)
+    return layer.out_channels, *sizes
+
+
 def fan_out_of(
     layer: nn.Linear | Convolution, shape: tuple[int, ...], out: tuple[int, ...]
 ) -> Counts:

@@ -20,10 +20,11 @@ from snnplug.hardware.dynamics import Dynamics
 from snnplug.hardware.fan_out import (
     Convolution,
     Counts,
+    convolved_shape,
     fan_out_of,
     zero_weight_fan_out,
 )
-from snnplug.hardware.operand import operand_of_spikes
+from snnplug.hardware.operand import ANALOG, operand_of_spikes
 from snnplug.hardware.tally import Tally, spikes_of, tally
 from snnplug.hardware.value_range import operand_of
 
@@ -60,16 +61,33 @@ class Ledger:
         self.unpriced[f"{name} ({kind})"] = None
         self._currents = None
 
-    def synaptic(self, name: str, layer: nn.Linear | Convolution, x: Tensor, out: Tensor) -> None:
-        """Enter a call of a layer of weights."""
+    def synaptic(
+        self,
+        name: str,
+        layer: nn.Linear | Convolution,
+        x: Tensor,
+        out: Tensor,
+        pool_name: str | None = None,
+    ) -> None:
+        """Enter a call of a layer of weights; with a name, also of the max pool that it did."""
         features = 1 if isinstance(layer, nn.Linear) else len(layer.kernel_size) + 1
         shape, to = tuple(x.shape[-features:]), tuple(out.shape[-features:])
+        if pool_name is not None and isinstance(layer, nn.Conv2d):
+            to = convolved_shape(layer, shape)
         counter = self._at_size(SynapticCounter, name, shape, prod(to))
         if isinstance(counter, str):
             counter = self._new_synaptic(counter, layer, shape, to)
         seen = self._enter(counter, x)
         self.flush(x, seen)
-        self._currents = counter, out
+        self._currents = (counter, out) if pool_name is None else None
+        if pool_name is not None:
+            pool = self._at_size(PoolCounter, pool_name, to, None)
+            if isinstance(pool, str):
+                pool = PoolCounter(pool, "MaxPool2d", to, None)
+                self.counters[pool.name] = pool
+            pool.presentations += prod(x.shape[: x.dim() - features])
+            if seen.events or layer.bias is not None:
+                pool.operand = ANALOG  # currents, which nobody has seen
 
     def halves(self, name: str, layer: nn.Conv2d, x: Tensor, out: Tensor, first: int) -> None:
         """Enter a convolution over an input and a hidden state of one LSTM cell."""

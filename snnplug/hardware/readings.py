@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from snnplug.hardware.dynamics import Dynamics, dynamics_of, is_snntorchs, is_spiking
-from snnplug.hardware.fan_out import Counts, adaptive_axis_fan_out, axis_taps, outer
 from snnplug.hardware.ledger import Ledger
+from snnplug.hardware.pooling import pool_axes, pool_module
 
 _WEIGHTS = (
     nn.Linear,
@@ -62,6 +62,7 @@ class Readings:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._names: dict[nn.Module, str] = {}
         self._owners: dict[nn.Module, nn.Module] = {}
         self._done: dict[nn.Module, set[nn.Module]] = {}
 
@@ -72,6 +73,7 @@ class Readings:
             name: Its name in the network.
             module: The module; a neuron before its children.
         """
+        self._names[module] = name
         ledger, owner = self._ledger, self._owners.get(module)
         kind = type(module).__name__
         if isinstance(module, _WEIGHTS):
@@ -80,9 +82,7 @@ class Readings:
                 return self._once(
                     module, lambda m, a, k, out: ledger.halves(name, m, _first(a, k), out, first)
                 )
-            return self._once(
-                module, lambda m, a, k, out: ledger.synaptic(name, m, _first(a, k), out)
-            )
+            return self._once(module, partial(self._synaptic, name))
         if isinstance(module, _CELLS):
             return self._once(module, partial(self._cell, name))
         if is_spiking(module):
@@ -99,11 +99,18 @@ class Readings:
             return Reading(
                 lambda m, a, k, out: ledger.scales(name, kind, out.numel(), m.weights.numel())
             )
-        if _pool_axes(kind) and type(module).__module__ == "torch.nn.modules.pooling":
-            return Reading(partial(_pool_module, ledger, name))
+        if pool_axes(kind) and type(module).__module__ == "torch.nn.modules.pooling":
+            return Reading(partial(pool_module, ledger, name))
         if is_torchs(module) and kind not in _FREE:
             return Reading(lambda m, a, k, out: ledger.list_unpriced(name, kind))
         return None
+
+    def _synaptic(
+        self, name: str, m: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> None:
+        # Our convolution may do the max pool behind it in one pass.
+        pool = self._names.get(kwargs["pool"], "pool") if kwargs.get("pool") is not None else None
+        self._ledger.synaptic(name, m, _first(args, kwargs), out, pool)
 
     def _once(self, module: nn.Module, after: After) -> Reading:
         """Read a layer inside one of snnTorch's neurons once per step of it.
@@ -127,7 +134,8 @@ class Readings:
         self._owners.update((child, module) for child in module.modules() if child is not module)
         before: dict[str, Tensor | None] = {}
         known: dict[str, Dynamics | None] = {}
-        recurs = getattr(module, "all_to_all", True) is False and not any(module.children())
+        # Ours take a recurrent sequence in one call if no hook watches the weights inside.
+        recurs = hasattr(module, "all_to_all") and hasattr(module, "one_membrane")
 
         def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             done.clear()
@@ -144,20 +152,24 @@ class Readings:
             spk = out[0] if isinstance(out, tuple) else out
             sequence = bool(kwargs.get("sequence")) or dynamics.sequence
             if recurs:
-                self._recur(f"{name}.V", m, spk, before["spk"], sequence)
+                self._recur(name, m, spk, before["spk"], sequence)
             self._ledger.neuron(name, m, dynamics, spk, leading=2 if sequence else 1)
 
-        return Reading(after, start, covers=False)
+        return Reading(after, start, covers=recurs)
 
     def _recur(
         self, name: str, module: Any, spk: Tensor, before: Tensor | None, sequence: bool
     ) -> None:
-        """Enter what the spikes of each step bring to the next, without a module for it."""
+        """Enter what the spikes of each step bring to the next, in one of our neurons."""
         now = spk[0] if sequence else spk
-        first = before if before is not None and before.shape == now.shape else now * 0
-        self._one_to_one(name, first, module.V)
+        heard = [before if before is not None and before.shape == now.shape else now * 0]
         if sequence and len(spk) > 1:
-            self._one_to_one(name, spk[:-1].flatten(0, 1), module.V)
+            heard.append(spk[:-1].flatten(0, 1))
+        for x in heard:
+            if module.all_to_all:
+                self._ledger.synaptic(f"{name}.recurrent", module.recurrent, x, x)
+            else:
+                self._one_to_one(f"{name}.V", x, module.V)
 
     def _one_to_one(self, name: str, spk: Tensor, weight: Any) -> None:
         count = torch.as_tensor(weight).numel()
@@ -211,73 +223,6 @@ class Readings:
 def is_torchs(module: nn.Module) -> bool:
     """Whether a class comes with torch, whose ``forward`` need not be watched."""
     return type(module).__module__.startswith("torch.nn.")
-
-
-def functional_pool(
-    ledger: Ledger, within: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
-) -> bool:
-    """Enter a pooling function; False if ``name`` is none, or is called in an unusual way."""
-    kind = name.removesuffix("_with_indices")
-    axes = _pool_axes(kind)
-    if not axes or not args or not isinstance(args[0], Tensor):
-        return False
-    after = out[0] if isinstance(out, tuple) else out
-    keys = ("kernel_size", "stride", "padding")
-    settings = {**dict(zip(keys, args[1:], strict=False)), **kwargs}
-    _enter_pool(ledger, f"{within}.{kind}", kind, args[0], after, settings)
-    return True
-
-
-def _pool_module(
-    ledger: Ledger, name: str, m: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
-) -> None:
-    after = out[0] if isinstance(out, tuple) else out
-    settings = {key: getattr(m, key, None) for key in ("kernel_size", "stride", "padding")}
-    _enter_pool(ledger, name, type(m).__name__, _first(args, kwargs), after, settings)
-
-
-def _enter_pool(
-    ledger: Ledger, name: str, kind: str, x: Tensor, out: Tensor, settings: dict[str, Any]
-) -> None:
-    axes = _pool_axes(kind)
-    fan_out = None
-    if "avg" in kind.lower():
-        sizes, outputs = tuple(x.shape[-axes:]), tuple(out.shape[-axes:])
-        if "adaptive" in kind.lower():
-            fan_out = outer(
-                [adaptive_axis_fan_out(a, b) for a, b in zip(sizes, outputs, strict=True)]
-            )
-        else:
-            kernel = _each(settings["kernel_size"], axes)
-            stride = _each(settings.get("stride") or kernel, axes)
-            padding = _each(settings.get("padding") or 0, axes)
-            fan_out = _windows(sizes, outputs, kernel, stride, padding)
-    ledger.pool(name, kind, x, axes + 1, fan_out)
-
-
-@lru_cache(maxsize=64)
-def _windows(
-    sizes: tuple[int, ...],
-    outputs: tuple[int, ...],
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-) -> Counts:
-    """Return in how many windows of a pooling each place lies."""
-    axes = zip(sizes, outputs, kernel, stride, padding, strict=True)
-    return outer([axis_taps(n, k, s, (p, p), 1, outputs=o).sum(1) for n, o, k, s, p in axes])
-
-
-def _pool_axes(kind: str) -> int:
-    """Return over how many axes a pooling class or function goes, 0 if it is none."""
-    plain = kind.lower().replace("_", "").removeprefix("adaptive")
-    is_pool = plain[:-2] in ("maxpool", "avgpool") and plain[-1] == "d"
-    return int(plain[-2]) if is_pool else 0
-
-
-def _each(value: Any, axes: int) -> tuple[int, ...]:
-    values = tuple(value) if isinstance(value, list | tuple) else (value,)
-    return values * axes if len(values) == 1 else values
 
 
 def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -67,7 +67,7 @@ class SpikingSequential(nn.Sequential):
                     and isinstance(pool, nn.MaxPool2d)
                     and fuses(layer, pool)
                 ):
-                    flat = layer.max_pooled(flat, pool)
+                    flat = layer(flat, pool=pool)
                     del rest[0]
                 else:
                     flat = layer(flat)

@@ -52,8 +52,13 @@ class SpikeConv2d(nn.Conv2d):
         The kernel, its limits and what they rest on: :mod:`snnplug.kernels.spike_conv`.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the convolution."""
+    def forward(self, input: Tensor, pool: nn.MaxPool2d | None = None) -> Tensor:
+        """Return the convolution, or with ``pool`` what :meth:`max_pooled` does.
+
+        Forward hooks see the pool among the arguments.
+        """
+        if pool is not None:
+            return self.max_pooled(input, pool)
         input, padding = self._padded(input)
         stride, dilation = _pair(self.stride), _pair(self.dilation)
         return spike_conv2d(input, self.weight, self.bias, stride, padding, dilation, self.groups)
@@ -61,7 +66,7 @@ class SpikeConv2d(nn.Conv2d):
     def max_pooled(self, input: Tensor, pool: nn.MaxPool2d) -> Tensor:
         """Return ``pool(self(input))``, the same bits in one pass.
 
-        :class:`~snnplug.layers.sequential.SpikingSequential` calls it for a pool that follows.
+        :class:`~snnplug.layers.sequential.SpikingSequential` asks for it where a pool follows.
 
         Args:
             input: As for the layer itself.
@@ -94,7 +99,8 @@ class SpikeConv2d(nn.Conv2d):
 def fuses(conv: SpikeConv2d, pool: nn.MaxPool2d) -> bool:
     """Whether :meth:`SpikeConv2d.max_pooled` does what the two modules do one after the other.
 
-    A hook on either has to see what lies between them; a subclass may do something else.
+    A hook on either has to see what lies between them, unless it says by ``sees_pool`` that the
+    arguments of the convolution are enough; a subclass may do something else.
     """
     return (
         type(conv) is SpikeConv2d
@@ -103,8 +109,8 @@ def fuses(conv: SpikeConv2d, pool: nn.MaxPool2d) -> bool:
         and _pair(pool.dilation) == (1, 1)
         and not pool.ceil_mode
         and not pool.return_indices
-        and not any(
-            hooks
+        and all(
+            getattr(hook, "sees_pool", False)
             for module in (conv, pool)
             for hooks in (
                 module._forward_hooks,
@@ -112,6 +118,7 @@ def fuses(conv: SpikeConv2d, pool: nn.MaxPool2d) -> bool:
                 module._backward_hooks,
                 module._backward_pre_hooks,
             )
+            for hook in hooks.values()
         )
         and not _has_any_global_hook()  # type: ignore[no-untyped-call]
     )

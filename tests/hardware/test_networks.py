@@ -490,6 +490,22 @@ def test_arguments_by_name_and_functional_pooling_at_two_sizes() -> None:
     ]
 
 
+def test_a_convolution_that_pools_in_one_pass_counts_as_the_two_modules() -> None:
+    torch.manual_seed(0)
+    fused = SpikingSequential(sp.SpikeConv2d(1, 3, 3, padding=1, stride=2), nn.MaxPool2d(2))
+    plain = SpikingSequential(nn.Conv2d(1, 3, 3, padding=1, stride=2), nn.MaxPool2d(2))
+    plain.load_state_dict(fused.state_dict())
+    seen: list[Any] = []
+    shown = fused[0].max_pooled
+    fused[0].max_pooled = lambda *given: seen.append(given) or shown(*given)  # type: ignore[func-returns-value]
+    expected = count(plain, FRAMES)
+    assert count(fused, FRAMES, FRAMES) == Activity(2 * BATCH, (expected + expected).layers)
+    assert len(seen) == 2  # being counted does not keep it from that
+    fused[1].register_forward_hook(lambda *_: None)
+    assert count(fused, FRAMES) == expected
+    assert len(seen) == 2
+
+
 def test_half_precision_and_double_count_the_same() -> None:
     torch.manual_seed(0)
     network = SpikingSequential(nn.Linear(6, 5), sp.ContinuousIF(), nn.Linear(5, 4))
