@@ -17,6 +17,7 @@ from snnplug.hardware.records import ElementwiseLayer, NeuronLayer, PoolLayer, S
 from snnplug.hardware.repeats import Repeats
 from snnplug.hardware.tally import Tally, tally
 from snnplug.hardware.value_range import operand_of
+from snnplug.hardware.window import Window
 
 
 @dataclass
@@ -32,6 +33,7 @@ class SynapticCounter:
     zero_fan_out: Counts | None = None
     biases: int = 0
     shares_weights: bool = False
+    window: Window | None = None
     presentations: int = 0
     operand: Operand = SILENT
     counts: Tensor | int = 0
@@ -87,6 +89,7 @@ class SynapticCounter:
                 0 if zero is None else exact_sum(self.repeated_counts, zero)
             ),
             shares_weights=self.shares_weights,
+            window=self.window,
         )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from snnplug.hardware.window import Window
+
 Counts: TypeAlias = npt.NDArray[np.int64]
 Convolution: TypeAlias = (
     nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -190,3 +192,20 @@ def _frozen(counts: Counts) -> Counts:
     """Refuse writing: the array is cached."""
     counts.flags.writeable = False
     return counts
+
+
+def window_of(
+    layer: nn.Linear | Convolution, shape: tuple[int, ...], to: tuple[int, ...]
+) -> Window | None:
+    """Return the shape of a convolution; None for what is none, or repeats its borders.
+
+    Args:
+        layer: The module.
+        shape: Channels and places of its input.
+        to: Channels and places of its output.
+    """
+    if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) or layer.padding_mode != "zeros":
+        return None
+    # torch keeps them last axis first, before and after in turn.
+    before = tuple(int(zeros) for zeros in layer._reversed_padding_repeated_twice[::2])[::-1]
+    return Window(shape, to, layer.kernel_size, layer.stride, before, layer.dilation, layer.groups)

@@ -22,6 +22,7 @@ from snnplug.hardware.fan_out import (
     Counts,
     convolved_shape,
     fan_out_of,
+    window_of,
     zero_weight_fan_out,
 )
 from snnplug.hardware.operand import ANALOG, operand_of_spikes
@@ -234,6 +235,7 @@ class Ledger:
             self._zeros(layer, shape, to),
             0 if layer.bias is None else prod(to),
             owner != name,
+            window_of(layer, shape, to),
         )
         self.counters[name] = counter
         return counter

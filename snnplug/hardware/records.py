@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from snnplug.errors import MeasurementError
 from snnplug.hardware.operand import Operand
+from snnplug.hardware.window import Window
 
 Leak = Literal["none", "shift", "multiply"]
 
@@ -43,6 +44,7 @@ class SynapticLayer:
         repeated_zero_weight_synops: Those of them whose weight is 0.
         shares_weights: Whether the weights are stored with another record, as for a module that
             is used at two sizes.
+        window: Shape of a convolution that reads zeros beyond its borders; None for all else.
     """
 
     name: str
@@ -61,6 +63,7 @@ class SynapticLayer:
     repeated_synops: int = field(default=0, metadata=_ADDS_UP)
     repeated_zero_weight_synops: int = field(default=0, metadata=_ADDS_UP)
     shares_weights: bool = False
+    window: Window | None = None
 
     @property
     def dense_synops(self) -> int:
@@ -171,6 +174,8 @@ def read_layer(entry: dict[str, Any]) -> Layer:
     values = dict(entry)
     if "operand" in values:
         values["operand"] = Operand.from_dict(values["operand"])
+    if values.get("window") is not None:
+        values["window"] = Window.from_dict(values["window"])
     if "other_leaks" in values:
         values["other_leaks"] = tuple(values["other_leaks"])
     layer: Layer = KINDS[values.pop("type")](**values)

@@ -81,6 +81,7 @@ class Target(ABC):
 
 
 def _families() -> dict[str, type[Target]]:
+    from snnplug.hardware.crossbar import Crossbar
     from snnplug.hardware.cycle_count import CycleCount
     from snnplug.hardware.dense_digital import DenseDigital
     from snnplug.hardware.event_memory import EventMemory
@@ -88,6 +89,7 @@ def _families() -> dict[str, type[Target]]:
     from snnplug.hardware.sparse_digital import SparseDigital
 
     kinds: tuple[type[Target], ...] = (
+        Crossbar,
         CycleCount,
         DenseDigital,
         EventMemory,

@@ -73,4 +73,5 @@ def test_every_integer_of_a_record_is_checked() -> None:
             "Leak",
             "Operand",
             "tuple[Leak, ...]",
+            "Window | None",
         }

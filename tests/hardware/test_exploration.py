@@ -40,6 +40,7 @@ GRIDS: dict[str, dict[str, Any]] = {
     },
     "loihi-2018": {"events.synop_pj": [1.0, 23.6], "events.neuron_update_pj": [0.0, 81.0]},
     "lemaire2022-45nm": {"word.bits": [8, 32], "memory.small_kb": [0.01, 1.0, 8.0]},
+    "rram-crossbar": {"tile.rows": [16, 64], "tile.columns": [32, 128], "low_factor": [0.1, 1.0]},
     "xylo-a2": {"clock_mhz": [10.0, 50.0], "cycles.hidden_neuron": [1.0, 19.0]},
 }
 
@@ -54,7 +55,9 @@ def test_every_figure_is_that_of_pricing_the_point_alone(name: str, activity: Ac
     for place in places:
         point = dict(zip(columns, rows[place], strict=True))
         numbers = {
-            key: int(point[key]) if key.endswith(("lanes", "bits")) else point[key]
+            key: int(point[key])
+            if key.endswith(("lanes", "bits", "rows", "columns"))
+            else point[key]
             for key in GRIDS[name]
         }
         report = with_values(target, numbers).price(activity)
