@@ -10,7 +10,7 @@ import pytest
 
 from snnplug.cli.main import main
 from tests.support import wandb_log
-from tests.support.datasets import SNNPLUG_DATA, needs_mnist, needs_nmnist
+from tests.support.datasets import SNNPLUG_DATA, needs_cochlea, needs_mnist, needs_nmnist
 
 pytestmark = pytest.mark.slow
 ENERGY = "hardware/yin2017_28nm/energy_nj"
@@ -55,3 +55,18 @@ def test_mnist_reaches_98_2_percent_within_16_steps(capsys: pytest.CaptureFixtur
     assert max(row["test_acc"] for row in table) >= 0.982
     per_step = [row["energy_nj"] / row["num_steps"] for row in table]
     assert max(per_step) / min(per_step) < 1.02
+
+
+# Cut short; the full recipes are measured in docs/results.md.
+@needs_cochlea
+def test_ntidigits_recipe_learns_spoken_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["--data.root", str(SNNPLUG_DATA), "--trainer.max_epochs", "8"]
+    assert main(["fit", "-c", "ntidigits_rsnn", *short]) == 0
+    assert accuracy(capsys.readouterr().out) >= 65
+
+
+def test_neuromorse_recipe_beats_every_classifier_of_counts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["fit", "-c", "neuromorse", "--trainer.max_epochs", "60"]) == 0
+    assert accuracy(capsys.readouterr().out) > 72

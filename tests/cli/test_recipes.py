@@ -36,8 +36,6 @@ def test_header_says_what_to_expect_and_how_long(name: str) -> None:
     assert f"snnplug fit -c {name}" in text
 
 
-# A recurrent recipe says, as a warning, what its target cannot price.
-@pytest.mark.filterwarnings("ignore:.*cannot price .*RLeaky")
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_every_recipe_builds_and_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
