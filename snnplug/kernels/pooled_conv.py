@@ -28,7 +28,11 @@ from snnplug.kernels.spike_conv import spike_conv2d
 # The place in a window is kept as a byte.
 _MOST_PLACES = 256
 
-_DENSE, _GRADED, _BINARY = 0, 1, 2
+# Up to so many times the density of a convolution alone: the pool and three quarters of the
+# backward pass are saved at any density. See tests/benchmarks/spike_conv.py.
+_GAIN = 1.75
+
+_GRADED, _BINARY = 1, 2
 
 
 def max_pooled_conv2d(
@@ -62,10 +66,13 @@ def max_pooled_conv2d(
         ``(N, out_channels, windows down, windows across)``; what no window covers is left out.
     """
     geometry = (stride, padding, dilation, groups)
-    if not _is_native(x, weight, bias, geometry, window, step):
+    if spike_conv._is_tiny(x, weight) or not _is_native(x, weight, bias, geometry, window, step):
         return functional.max_pool2d(spike_conv2d(x, weight, bias, *geometry), window, step)
+    x = x.contiguous()
+    if not torch.compiler.is_compiling() and spike_conv._looks_dense(x, _most(x, weight, groups)):
+        return functional.max_pool2d(functional.conv2d(x, weight, bias, *geometry), window, step)
     bias = None if bias is None else bias.contiguous()
-    arguments = (x.contiguous(), weight.contiguous(), bias, *geometry, window, step)
+    arguments = (x, weight.contiguous(), bias, *geometry, window, step)
     out: Tensor = _forward(*arguments)[0]
     return out
 
@@ -87,6 +94,11 @@ def _is_native(
         and 1 < window[0] * window[1] <= _MOST_PLACES
         and min(_windows(x.shape, weight.shape, geometry, window, step)) > 0
     )
+
+
+def _most(x: Tensor, weight: Tensor, groups: int) -> int:
+    """Return up to how many values that are not zero the one pass is taken."""
+    return min(x.numel(), int(_GAIN * spike_conv._most_nonzeros(x, weight, groups)))
 
 
 def _windows(
@@ -161,7 +173,7 @@ def _forward(
     geometry = (stride, padding, dilation, groups)
     nonzeros, bits, graded = spike_conv._bits(x, x.numel())
     kind = torch.tensor(_GRADED if graded else _BINARY)
-    if nonzeros > spike_conv._most_nonzeros(x, weight, groups):
+    if nonzeros > _most(x, weight, groups):
         dense = functional.conv2d(x, weight, bias, *geometry)
         out, index = functional.max_pool2d_with_indices(dense, list(window), list(step))
         return out.contiguous(), _places(index, dense.shape[3], window, step), bits, kind

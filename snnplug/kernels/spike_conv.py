@@ -65,14 +65,19 @@ def spike_conv2d(
         ``(N, out_channels, height, width)``. A zero of ``x`` adds nothing, even where the weight is
         not finite.
     """
-    if not _is_native(x, weight, bias, stride, padding, dilation, groups):
+    if _is_tiny(x, weight) or not _is_native(x, weight, bias, stride, padding, dilation, groups):
         return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
     x = x.contiguous()
-    if not torch.compiler.is_compiling() and _looks_dense(x, weight, groups):
+    if not torch.compiler.is_compiling() and _looks_dense(x, _most_nonzeros(x, weight, groups)):
         return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
     bias = None if bias is None else bias.contiguous()
     out: Tensor = _forward(x, weight.contiguous(), bias, stride, padding, dilation, groups)[0]
     return out
+
+
+def _is_tiny(x: Tensor, weight: Tensor) -> bool:
+    """Whether this is too small for another look at it: that alone would show in the time."""
+    return x.numel() * weight.numel() < _LEAST_WORK
 
 
 def _is_native(
@@ -133,9 +138,8 @@ def _most_nonzeros(x: Tensor, weight: Tensor, groups: int) -> int:
     return int(limit * channels / padded * x.numel())
 
 
-def _looks_dense(x: Tensor, weight: Tensor, groups: int) -> bool:
+def _looks_dense(x: Tensor, most: int) -> bool:
     """Whether a few images tell that the dense one will be taken: then without the operator."""
-    most = _most_nonzeros(x, weight, groups)
     features = x.numel() // x.shape[0]
     return _call("snp_spike_bits", x.data_ptr(), x.shape[0], features, most, None, None, 1) < 0
 

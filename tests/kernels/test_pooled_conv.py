@@ -141,10 +141,20 @@ def test_output_is_that_of_the_two_to_the_last_bit(density: float, calls: list[s
 
 @pytest.mark.parametrize("density", [0.05, 0.5])
 @pytest.mark.parametrize("graded", [False, True])
-def test_dense_inputs_keep_the_backward(density: float, graded: bool, calls: list[str]) -> None:
+def test_density_decides(density: float, graded: bool, calls: list[str]) -> None:
     given = tensors(LARGE, density, graded, whole=True)
     ours, theirs = (run(f, given, LARGE) for f in (max_pooled_conv2d, apart))
     assert all(map(torch.equal, ours, theirs))
+    assert (FORWARD in calls) is (BACKWARD in calls) is (density < 0.2)
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_dense_after_all_keeps_the_backward(graded: bool, calls: list[str]) -> None:
+    given = tensors(LARGE, 0.9, graded, whole=True)
+    given[0][::61] = 0  # the few images that are looked at first
+    ours, theirs = (run(f, given, LARGE) for f in (max_pooled_conv2d, apart))
+    assert all(map(torch.equal, ours, theirs))
+    assert FORWARD not in calls
     assert BACKWARD in calls
 
 

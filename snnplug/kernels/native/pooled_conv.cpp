@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "spike_conv.h"
@@ -30,9 +31,9 @@ struct Piece {
   int64_t row, rows, vector, vectors;
 };
 
-// An image of one group, padded, with the channels innermost; and the patches of it.
+// An image of one group, with its padding, with the channels innermost; and the patches of it.
 struct Patches {
-  int64_t channels;  // distance of two pixels: the channels, and what fills up a vector
+  int64_t channels;
   int64_t width, size;
   int64_t run;      // values of one row of a patch
   int64_t vectors;  // to read them
@@ -42,7 +43,7 @@ struct Patches {
   std::vector<Piece> pieces;
 
   explicit Patches(const SpikeConv& args)
-      : channels(padded(args.in_channels)),
+      : channels(args.in_channels),
         width(args.in_size[1] + 2 * args.padding[1]),
         size(width * (args.in_size[0] + 2 * args.padding[0]) * channels + SNP_LANES),
         run(args.kernel[1] * channels),
@@ -55,12 +56,6 @@ struct Patches {
     for (int64_t r = 0; r < rows; r += down)
       for (int64_t v = 0; v < vectors; v += across)
         pieces.push_back({r, std::min(down, rows - r), v, std::min(across, vectors - v)});
-  }
-
-  // Whole vectors are read faster, unless much of each is empty.
-  static int64_t padded(int64_t channels) {
-    const int64_t whole = ceil_div(channels, SNP_LANES) * SNP_LANES;
-    return 3 * channels >= 2 * whole ? whole : channels;
   }
 
   // The largest part if `count` is cut into as few as possible of `most`, all about as large.
@@ -237,9 +232,9 @@ inline AddPatches adder(const Piece& piece) {
   return kAddPatches[(piece.rows - 1) * kMostAcross + piece.vectors - 1];
 }
 
-// Output channels whose kernels stay in the first-level cache.
+// Output channels whose kernels stay in the cache while windows pass.
 int64_t block_of(const Patches& patches) {
-  constexpr int64_t kHeld = 5120;  // 20 KiB
+  constexpr int64_t kHeld = 10240;  // 40 KiB; half of it and twice as much are slower
   return std::max<int64_t>(1, std::min(kHeld / patches.held, int64_t{64}));
 }
 
@@ -276,7 +271,7 @@ void input_gradient(const PooledConv& args, const Patches& patches, const Places
   const SpikeConv& conv = args.conv;
   const int64_t windows = args.pooled[0] * args.pooled[1], block = block_of(patches);
   const int64_t places_in_window = args.window[0] * args.window[1];
-  const int64_t held = patches.held;
+  const int64_t held = patches.held, row = patches.vectors * SNP_LANES;
   for (int64_t start = 0; start < conv.out_channels; start += block) {
     const int64_t channels = std::min(block, conv.out_channels - start);
     const int64_t channel = group * conv.out_channels + start;
@@ -285,28 +280,32 @@ void input_gradient(const PooledConv& args, const Patches& patches, const Places
     for (int64_t w = 0; w < windows; ++w) {
       int32_t number[kMostPlaces];
       std::fill_n(number, places_in_window, 0);
+      bool finite = true;
       for (int64_t c = 0; c < channels; ++c) {
         const float grad = conv.grad[first + c * windows + w];
         const int64_t k = args.which[first + c * windows + w];
         factors[k * block + number[k]] = grad;
         starts[k * block + number[k]] = static_cast<int32_t>(c * held);
         number[k] += grad != 0.0f;
+        finite &= std::isfinite(grad);
       }
       for (int64_t k = 0; k < places_in_window; ++k) {
         if (number[k] == 0) continue;
+        const float* factor = factors + k * block;
+        const int32_t* kernel = starts + k * block;
         float* patch = to + places.window[w] + places.within[k];
+        if (!finite) {
+          // Vectors reach beyond the patch with zeros, which times infinity are not zero.
+          for (int64_t i = 0; i < number[k]; ++i)
+            for (int64_t r = 0; r < patches.rows; ++r)
+              for (int64_t j = 0; j < patches.run; ++j)
+                patch[r * patches.pitch + j] += factor[i] * kernels[kernel[i] + r * row + j];
+          continue;
+        }
         for (const Piece& piece : patches.pieces) {
-          alignas(64) float sum[kMostVectors * SNP_LANES] = {};
-          const int64_t row = patches.vectors * SNP_LANES, at = piece.vector * SNP_LANES;
-          const int64_t width = piece.vectors * SNP_LANES;
-          adder(piece)(kernels + piece.row * row + at, row, factors + k * block,
-                       starts + k * block, number[k], sum, width);
-          // Not beyond the patch: a zero there may have met an infinite gradient.
-          const int64_t values = std::min(width, patches.run - at);
-          for (int64_t r = 0; r < piece.rows; ++r) {
-            float* target = patch + (piece.row + r) * patches.pitch + at;
-            for (int64_t j = 0; j < values; ++j) target[j] += sum[r * width + j];
-          }
+          const int64_t at = piece.vector * SNP_LANES;
+          adder(piece)(kernels + piece.row * row + at, row, factor, kernel, number[k],
+                       patch + piece.row * patches.pitch + at, patches.pitch);
         }
       }
     }
