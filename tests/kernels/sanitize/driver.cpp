@@ -168,7 +168,9 @@ void spike_conv(const Geometry& g, double density, float height, int threads) {
   args.grad = grad.data();
   args.output = d_weight.data();
   snp_spike_conv_backward(&args, threads);
-  if (g.dilation > 1) return;  // neighbouring taps have to be neighbours in memory
+  // Neighbouring taps have to be neighbours in memory; the large shape would take minutes, and it is
+  // in parallel anyway.
+  if (g.dilation > 1 || g.batch > 100) return;
   for (const int64_t window : {1, 2, 3}) {
     for (const int64_t step : {1, 2, 3}) {
       if (window > std::min(out_height, out_width)) continue;
