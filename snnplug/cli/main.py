@@ -29,6 +29,8 @@ commands:
                           area  (--grid datapath.lanes=16,32,64 --grid sram.bank_kb=16,64)
   report RUN...           a page about runs: bill, parts, accuracy over energy, activity (one HTML
                           file)
+  data [ls|info|pack|view]
+                          list the data sets, say what one is, pack its recordings, draw one
   doctor                  what is installed here, and whether the native kernels run
 
 Any field of a recipe can be set after it, for example
@@ -43,7 +45,17 @@ options:
 """
 
 _TRAINING = ("fit", "validate", "test", "predict")
-_COMMANDS = (*_TRAINING, "recipes", "targets", "estimate", "price", "explore", "report", "doctor")
+_COMMANDS = (
+    *_TRAINING,
+    "recipes",
+    "targets",
+    "estimate",
+    "price",
+    "explore",
+    "report",
+    "data",
+    "doctor",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,6 +126,10 @@ def _dispatch(args: list[str]) -> int:
         from snnplug.cli.pricing import explore_command
 
         return explore_command(rest)
+    if command == "data":
+        from snnplug.cli.data import data_command
+
+        return data_command(rest)
     if command == "doctor":
         from snnplug.cli.doctor import doctor_command
 

@@ -137,7 +137,11 @@ class EventDataModule(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Pack the recordings where that has not been done; one process of each machine does."""
         for train in (True, False):
-            self._packed(self.recordings(train))
+            self.store(train)
+
+    def store(self, train: bool) -> EventStore:
+        """Return the packed training or test recordings, and pack them if that was not done."""
+        return self._packed(self.recordings(train))
 
     def setup(self, stage: str) -> None:
         """Open the recordings that the stage needs, and say what was found."""
@@ -149,8 +153,7 @@ class EventDataModule(pl.LightningDataModule):
             self._sets["val"] = EventBatches(store, self.framing, held_out)
             self._describe("train", "val")
         if stage in ("test", "predict") and "test" not in self._sets:
-            store = self._packed(self.recordings(train=False))
-            self._sets["test"] = EventBatches(store, self.framing)
+            self._sets["test"] = EventBatches(self.store(train=False), self.framing)
             self._describe("test")
 
     def _packed(self, recordings: Recordings) -> EventStore:

@@ -26,8 +26,8 @@ class SaccadeMNIST:
     the format and size of N-MNIST and is not N-MNIST; recording i is of the same image as N-MNIST's
     recording i + 1. MNIST is CC BY-SA 3.0 by common attribution, and so are recordings of it.
 
-    A recording is simulated each time it is asked for;
-    :class:`SaccadeMNISTDataModule` packs all of them once (1.5 + 0.25 GB, two minutes on one core).
+    A recording is simulated each time it is asked for; the data module packs all of them into the
+    cache (1.5 + 0.25 GB, two minutes on one core).
 
     Args:
         root: The folder that holds ``mnist/``; the one that SNNPLUG_DATA names is tried as well.
@@ -73,18 +73,6 @@ class SaccadeMNIST:
         self._camera = camera or SaccadeCamera()
         self._seed = seed
 
-    @property
-    def key(self) -> dict[str, Any]:
-        """What the recordings are simulated from; the version changes with the simulation."""
-        return {
-            "name": "SaccadeMNIST",
-            "version": SIMULATION,
-            "train": self.train,
-            "images": hashlib.sha256(self._images.tobytes()).hexdigest(),
-            "seed": self._seed,
-            "camera": asdict(self._camera),
-        }
-
     def __len__(self) -> int:
         """Return the number of recordings."""
         return len(self.targets)
@@ -96,12 +84,24 @@ class SaccadeMNIST:
         seed = self._seed * (_TRAIN + _TEST) + number
         return simulate_saccades(self._images[index], self._camera, seed=seed), self.targets[index]
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """What the recordings are simulated from; the version changes with the simulation."""
+        return {
+            "name": "SaccadeMNIST",
+            "version": SIMULATION,
+            "train": self.train,
+            "seed": self._seed,
+            "camera": asdict(self._camera),
+            "images": hashlib.sha256(self._images.tobytes()).hexdigest(),
+        }
+
 
 class SaccadeMNISTDataModule(EventDataModule):
-    """:class:`SaccadeMNIST` as time-first frames; simulated once, into the cache folder.
+    """:class:`SaccadeMNIST` as time-first frames; simulated once, into the cache.
 
     Args:
-        root: The folder that holds ``mnist/``.
+        root: The folder that holds ``mnist/``; the one that SNNPLUG_DATA names is tried as well.
         num_steps: Time bins per recording.
         duration_us: Window, in µs.
         batch_size: Recordings per batch.
@@ -166,7 +166,7 @@ class SaccadeMNISTDataModule(EventDataModule):
 
     def prepare_data(self) -> None:
         """Download MNIST if it is missing and may be fetched, and simulate its recordings."""
-        load_mnist(self.root, download=self.download)
+        SaccadeMNIST(self.root, limit=self.limit, download=self.download)
         super().prepare_data()
 
     def recordings(self, train: bool) -> SaccadeMNIST:

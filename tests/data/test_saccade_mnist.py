@@ -41,14 +41,13 @@ def test_recordings_are_those_of_the_images_in_order(root: Path) -> None:
     assert np.array_equal(recordings[-1][0], recordings[9_999][0])
 
 
-def packed(recordings: SaccadeMNIST, folder: Path) -> EventStore:
-    path = folder / "store.events"
+def packed(recordings: SaccadeMNIST, path: Path) -> EventStore:
     return pack(recordings, path, recordings.sensor_size, recordings.key, recordings.title)
 
 
 def test_a_store_holds_them_and_is_remade_for_another_camera(root: Path) -> None:
     recordings = SaccadeMNIST(root, limit=12)
-    store = packed(recordings, root)
+    store = packed(recordings, root / "store")
     assert len(store) == 12
     assert store.targets == recordings.targets
     assert store.title == SaccadeMNIST.title
@@ -56,10 +55,10 @@ def test_a_store_holds_them_and_is_remade_for_another_camera(root: Path) -> None
         events = recordings[index][0]
         mine = store[index][0]
         assert all(np.array_equal(mine[name], events[name]) for name in ("x", "y", "t", "p"))
-    again = packed(SaccadeMNIST(root, limit=12), root)
+    again = packed(SaccadeMNIST(root, limit=12), root / "store")
     assert again.digest == store.digest
     other = SaccadeMNIST(root, limit=12, camera=SaccadeCamera(noise_rate_hz=5.0))
-    assert packed(other, root).digest != store.digest
+    assert packed(other, root / "store").digest != store.digest
 
 
 def test_batches_and_images_left_out(root: Path) -> None:
