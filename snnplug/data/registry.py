@@ -45,6 +45,18 @@ class DatasetInfo:
 
 _ALL = (
     DatasetInfo(
+        name="dvs-gesture",
+        module="snnplug.data.dvs_gesture",
+        recordings="DVSGesture",
+        data_module="DVSGestureDataModule",
+        count="1,077 + 264",
+        shape=(2, 128, 128),
+        num_classes=11,
+        download="3.4 GB",
+        licence="CC BY 4.0",
+        source="Amir et al., 2017; tonic's version of the files",
+    ),
+    DatasetInfo(
         name="mnist",
         module="snnplug.data.mnist",
         recordings="",
@@ -115,6 +127,30 @@ _ALL = (
         download="11 MB",
         licence="CC BY-SA 3.0 (MNIST, by common attribution)",
         source="MNIST before a simulated camera",
+    ),
+    DatasetInfo(
+        name="shd",
+        module="snnplug.data.heidelberg",
+        recordings="SHD",
+        data_module="SHDDataModule",
+        count="8,156 + 2,264",
+        shape=(700,),
+        num_classes=20,
+        download="0.17 GB",
+        licence="CC BY 4.0",
+        source="Cramer et al., 2022; spoken digits, zenkelab.org",
+    ),
+    DatasetInfo(
+        name="ssc",
+        module="snnplug.data.heidelberg",
+        recordings="SSC",
+        data_module="SSCDataModule",
+        count="85,447 + 20,382",
+        shape=(700,),
+        num_classes=35,
+        download="1.6 GB",
+        licence="CC BY 4.0",
+        source="Cramer et al., 2022; Google's Speech Commands, zenkelab.org",
     ),
 )
 
