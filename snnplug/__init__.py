@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from snnplug.hardware.comparison import compare as compare
     from snnplug.hardware.counting import measure as measure
     from snnplug.hardware.exploration import explore as explore
+    from snnplug.hardware.integer_network import to_integers as to_integers
+    from snnplug.hardware.quantisation import quantise as quantise
     from snnplug.hardware.report import EnergyReport as EnergyReport
+    from snnplug.hardware.simulator import simulate as simulate
     from snnplug.hardware.target import load_target as load_target
     from snnplug.layers.convert import convert as convert
     from snnplug.layers.sequential import SpikingSequential as SpikingSequential
@@ -77,8 +80,11 @@ _HOME = {
     "load_activity": "hardware.activity_file",
     "load_target": "hardware.target",
     "measure": "hardware.counting",
+    "quantise": "hardware.quantisation",
     "reset": "neurons.base",
     "save_activity": "hardware.activity_file",
+    "simulate": "hardware.simulator",
+    "to_integers": "hardware.integer_network",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -93,7 +93,7 @@ def _declared(module: Any) -> Dynamics | None:
     names: tuple[str, ...] = ("beta",) if decays is None else decays
     states = [name for name in module.state_names if name != "spk"]
     return Dynamics(
-        states=len(states) if module.stateful else 0,
+        states=0 if _forgets(module) or not module.stateful else len(states),
         leaks=tuple(leak_of(module, name) for name in names),
         adds=len(states) - 1,
         resets=module.stateful and _resets(module),
@@ -110,8 +110,21 @@ def _compares(module: Any) -> int:
     return 1 + bool(module.inhibition)
 
 
+def _forgets(module: Any) -> bool:
+    """Whether a membrane decays to nothing in a step and no reset waits for the next."""
+    if not getattr(module, "one_membrane", True):
+        return False
+    beta = torch.as_tensor(getattr(module, "beta", 1.0)).detach()
+    return not _resets(module) and bool((beta <= 0).all())
+
+
 def _first_order(module: Any) -> Dynamics:
-    return Dynamics(leaks=(leak_of(module),), resets=_resets(module), compares=_compares(module))
+    return Dynamics(
+        states=0 if _forgets(module) else 1,
+        leaks=(leak_of(module),),
+        resets=_resets(module),
+        compares=_compares(module),
+    )
 
 
 def _second_order(module: Any) -> Dynamics:

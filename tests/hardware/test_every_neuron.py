@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import snnplug as sp
 from snnplug.hardware.activity import Activity, NeuronLayer, SynapticLayer
 from snnplug.hardware.counting import measure
+from snnplug.hardware.dynamics import dynamics_of
 from snnplug.layers.sequential import SpikingSequential
 from tests.support.brute_force import events_times, impulse_fan_out
 
@@ -281,3 +282,16 @@ def test_the_records_are_of_the_documented_types() -> None:
     activity = count(Loop(snn.RLeaky(beta=0.9, linear_features=N)), currents(2, 2, N))
     assert [type(layer) for layer in activity.layers] == [SynapticLayer, NeuronLayer]
     assert np.isfinite(activity.spikes_per_synapse)
+
+
+def test_a_membrane_that_decays_to_nothing_is_not_kept() -> None:
+    for neuron, kept in (
+        (snn.Leaky(beta=0.0, reset_mechanism="none"), False),
+        (snn.Leaky(beta=0.0), True),  # the reset waits for the next step
+        (snn.Leaky(beta=0.5, reset_mechanism="none"), True),
+        (sp.ContinuousIF(beta=0.0, reset_mechanism="none"), False),
+        (sp.DiscontinuousIF(), False),
+    ):
+        dynamics = dynamics_of(neuron)
+        assert dynamics is not None
+        assert (dynamics.states > 0) is kept
