@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import tonic.datasets
 
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_data_module import EventDataModule, Recordings
 from snnplug.data.events import EVENT_DTYPE
+from snnplug.data.frames import FrameOptions
 from snnplug.data.packing import pack
 from snnplug.data.split import group_split
 from snnplug.data.store import EventStore
@@ -147,7 +149,8 @@ class DVSGestureDataModule(EventDataModule):
         val_fraction: Share of the training subjects held out for validation; at least one.
         split_seed: Seed of that choice.
         num_workers: Processes that load in the background.
-        shift_px: Move each training recording by up to so many pixels, anew each epoch.
+        augmentation: What is changed at random in each training recording, anew each epoch.
+        frames: How events become frames, beyond bins and window.
         download: Fetch the files when there are none.
 
     Shape:
@@ -176,7 +179,8 @@ class DVSGestureDataModule(EventDataModule):
         val_fraction: float = 0.1,
         split_seed: int = 0,
         num_workers: int = 0,
-        shift_px: int = 0,
+        augmentation: Augmentation | None = None,
+        frames: FrameOptions | None = None,
         download: bool = False,
     ) -> None:
         super().__init__(
@@ -187,7 +191,8 @@ class DVSGestureDataModule(EventDataModule):
             val_fraction,
             split_seed,
             num_workers,
-            shift_px,
+            augmentation,
+            frames,
         )
         self.root = root
         self.download = download

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from snnplug.data.frames import Framing
+from snnplug.data.augmentation import Augmentation
+from snnplug.data.frames import EventCounts, Framing
 from snnplug.data.store import EventStore
 from snnplug.kernels.frames import Recording
 
@@ -26,15 +27,15 @@ class EventBatches(Dataset[Any]):
 
     A batch is asked for by ``(epoch, index)`` of each recording, which is what
     :class:`EpochSampler` gives, and depends on nothing else: not on the process that loads it,
-    nor on what was loaded before.
+    nor on what was loaded before. With ``variable_length`` a third tensor ``(B,)`` holds the steps
+    of each recording, and ``T`` is the most of them.
 
     Args:
         store: The recordings.
         framing: How events become frames.
         indices: Which recordings, in order; None takes all.
-        shift_px: Move each recording by up to so many pixels in x and in y, drawn anew in each
-            epoch; what leaves the sensor is lost.
-        seed: Seed of those moves.
+        augmentation: What is drawn anew for each recording in each epoch.
+        seed: Seed of that.
     """
 
     def __init__(
@@ -42,59 +43,53 @@ class EventBatches(Dataset[Any]):
         store: EventStore,
         framing: Framing,
         indices: npt.NDArray[np.int64] | None = None,
-        shift_px: int = 0,
+        augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         self.store = store
         self.framing = framing
         self.indices = np.arange(len(store)) if indices is None else indices
-        self.shift_px = shift_px
+        self.augmentation = augmentation or Augmentation()
         self.seed = seed
 
     def __len__(self) -> int:
         """Return the number of recordings."""
         return len(self.indices)
 
-    def __getitem__(self, place: Place) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, place: Place) -> tuple[Tensor, ...]:
         """Return a batch of one."""
         return self.__getitems__([place])
 
-    def __getitems__(self, places: Sequence[Place]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, places: Sequence[Place]) -> tuple[Tensor, ...]:
         """Return a batch: torch's loader asks for it as a whole."""
+        frames, _, lengths = self.batch(places)
+        chosen = [int(self.indices[index]) for _, index in places]
+        targets = torch.from_numpy(self.store.labels[chosen])
+        if not self.framing.options.variable_length:
+            return frames, targets
+        return frames[: int(lengths.max())], targets, torch.from_numpy(lengths)
+
+    def batch(self, places: Sequence[Place]) -> tuple[Tensor, EventCounts, npt.NDArray[np.int64]]:
+        """Return frames, what became of every event, and the steps of each recording."""
         chosen = [(epoch, int(self.indices[index])) for epoch, index in places]
         recordings: list[Recording] = [self.store.arrays(index) for _, index in chosen]
-        if self.shift_px:
-            recordings = [
-                self._shifted(recording, place)
-                for recording, place in zip(recordings, chosen, strict=True)
-            ]
-        targets = torch.from_numpy(self.store.labels[[index for _, index in chosen]])
-        return self.framing(recordings)[0], targets
-
-    def _shifted(self, recording: Recording, place: Place) -> Recording:
-        t, site = recording
-        width, height, _ = self.framing.sensor_size
-        rng = np.random.default_rng((self.seed, *place))
-        dx, dy = rng.integers(-self.shift_px, self.shift_px + 1, 2).tolist()
-        x, row = site % width, site // width  # rows of one polarity after the other
-        y = row % height
-        inside = (x < width - dx) & (y < height - dy)
-        if dx < 0:
-            inside &= x >= -dx
-        if dy < 0:
-            inside &= y >= -dy
-        kept = site[inside].astype(np.int64) + (dy * width + dx)
-        return t[inside], kept.astype(site.dtype)
+        seeds = None
+        if not self.augmentation.is_none():
+            seeds = [np.random.default_rng((self.seed, *place)) for place in chosen]
+        return self.framing(recordings, self.augmentation, seeds)
 
     def count_events(self) -> tuple[int, int]:
-        """Return how many events all recordings hold, and how many the window drops."""
-        duration_us = self.framing.duration_us
-        late = self.indices[self.store.last_us[self.indices] >= duration_us]
-        dropped = 0
-        for index in late:
+        """Return how many events all recordings hold, and how many are outside the window."""
+        start, length = self.framing.window_us
+        total = int(self.store.num_events[self.indices].sum())
+        late = self.store.last_us[self.indices] >= start + length
+        # Without a start, recordings that end within the window need not be read.
+        outside = 0
+        for index in self.indices[late] if start == 0 else self.indices:
             t, _ = self.store.arrays(int(index))
-            dropped += len(t) - int(np.searchsorted(t, duration_us))
-        return int(self.store.num_events[self.indices].sum()), dropped
+            first, last = np.searchsorted(t, (start, start + length)).tolist()
+            outside += len(t) - last + first
+        return total, outside
 
 
 def as_is(batch: Any) -> Any:

@@ -13,12 +13,14 @@ from typing import Any, ClassVar, Protocol
 import lightning.pytorch as pl
 import numpy as np
 import numpy.typing as npt
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_batches import EpochSampler, EventBatches, as_is, run_seed
-from snnplug.data.frames import Framing
+from snnplug.data.frames import FrameOptions, Framing
 from snnplug.data.packing import pack
 from snnplug.data.split import stratified_split
 from snnplug.data.store import EventStore
@@ -80,7 +82,8 @@ class EventDataModule(pl.LightningDataModule):
         val_fraction: Share of the training recordings held out for validation.
         split_seed: Seed of that choice.
         num_workers: Processes that load in the background; 0 loads in this one.
-        shift_px: Move each training recording by up to so many pixels, anew each epoch.
+        augmentation: What is changed at random in each training recording, anew each epoch.
+        frames: How events become frames, beyond bins and window.
     """
 
     classes: ClassVar[Sequence[str]]
@@ -95,16 +98,18 @@ class EventDataModule(pl.LightningDataModule):
         val_fraction: float,
         split_seed: int,
         num_workers: int,
-        shift_px: int,
+        augmentation: Augmentation | None = None,
+        frames: FrameOptions | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or num_workers < 0 or shift_px < 0:
+        if batch_size < 1 or num_workers < 0:
             raise ArgumentError(
-                f"batch_size is {batch_size}, num_workers {num_workers}, shift_px {shift_px}; they "
-                "have to be at least 1, 0 and 0"
+                f"batch_size is {batch_size}, num_workers {num_workers}; they have to be at least "
+                "1 and 0"
             )
-        self.shift_px = shift_px
-        self.framing = Framing(num_steps, duration_us, self.sensor_size, binary)
+        self.augmentation = augmentation or Augmentation()
+        options = frames or FrameOptions()
+        self.framing = Framing(num_steps, duration_us, self.sensor_size, binary, options)
         self.batch_size = batch_size
         self.val_fraction = val_fraction
         self.split_seed = split_seed
@@ -149,7 +154,7 @@ class EventDataModule(pl.LightningDataModule):
             recordings = self.recordings(train=True)
             store, seed = self._packed(recordings), run_seed()
             kept, held_out = self.split(recordings)
-            self._sets["train"] = EventBatches(store, self.framing, kept, self.shift_px, seed)
+            self._sets["train"] = EventBatches(store, self.framing, kept, self.augmentation, seed)
             self._sets["val"] = EventBatches(store, self.framing, held_out)
             self._describe("train", "val")
         if stage in ("test", "predict") and "test" not in self._sets:
@@ -177,11 +182,11 @@ class EventDataModule(pl.LightningDataModule):
         total, dropped = (sum(column) for column in zip(*counts, strict=True))
         rank_zero_info(
             f"{sets[0].store.title}: {sizes} recordings, {self.num_steps} steps over "
-            f"{self.framing.duration_us / 1000:g} ms, {dropped:,} of {total:,} events outside the "
+            f"{self.framing.window_us[1] / 1000:g} ms, {dropped:,} of {total:,} events outside the "
             "window and dropped"
         )
 
-    def _loader(self, name: str, shuffle: bool = False) -> DataLoader[tuple[Tensor, Tensor]]:
+    def _loader(self, name: str, shuffle: bool = False) -> DataLoader[tuple[Tensor, ...]]:
         samples = self._sets[name]
         # A run that goes on begins with a later epoch.
         epoch = self.trainer.current_epoch if shuffle and self.trainer is not None else 0
@@ -194,18 +199,25 @@ class EventDataModule(pl.LightningDataModule):
             persistent_workers=self.num_workers > 0,
         )
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Widen frames of bytes, on the device that they are on now."""
+        frames, *rest = batch
+        if frames.is_floating_point():
+            return batch
+        return (frames.to(torch.get_default_dtype()), *rest)
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Return shuffled training batches."""
         return self._loader("train", shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Return validation batches."""
         return self._loader("val")
 
-    def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def test_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Return test batches."""
         return self._loader("test")
 
-    def predict_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def predict_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Return test batches."""
         return self._loader("test")

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import tonic.datasets
 from torch.utils.data import ConcatDataset
 
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_data_module import EventDataModule, Recordings
+from snnplug.data.frames import FrameOptions
 from snnplug.data.packing import pack
 from snnplug.data.split import group_split
 from snnplug.data.store import EventStore
@@ -219,6 +221,8 @@ class _HeidelbergDataModule(EventDataModule):
         val_fraction: float = 0.1,
         split_seed: int = 0,
         num_workers: int = 0,
+        augmentation: Augmentation | None = None,
+        frames: FrameOptions | None = None,
         download: bool = False,
     ) -> None:
         super().__init__(
@@ -229,7 +233,8 @@ class _HeidelbergDataModule(EventDataModule):
             val_fraction,
             split_seed,
             num_workers,
-            shift_px=0,
+            augmentation,
+            frames,
         )
         self.root = root
         self.download = download
@@ -273,6 +278,8 @@ class SHDDataModule(_HeidelbergDataModule):
         val_fraction: Share of the training speakers held out for validation; at least one.
         split_seed: Seed of that choice.
         num_workers: Processes that load in the background.
+        augmentation: What is changed at random in each training recording, anew each epoch.
+        frames: How events become frames, beyond bins and window.
         download: Fetch the files when there are none.
 
     Shape:
@@ -310,6 +317,8 @@ class SSCDataModule(_HeidelbergDataModule):
         val_fraction: Not used: the set has validation recordings of its own.
         split_seed: Not used.
         num_workers: Processes that load in the background.
+        augmentation: What is changed at random in each training recording, anew each epoch.
+        frames: How events become frames, beyond bins and window.
         download: Fetch the files when there are none.
 
     Shape:

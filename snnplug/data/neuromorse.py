@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_data_module import EventDataModule
+from snnplug.data.frames import FrameOptions
 from snnplug.errors import ArgumentError
 
 #: International Morse code, ITU-R M.1677-1.
@@ -249,6 +251,8 @@ class NeuroMorseDataModule(EventDataModule):
         split_seed: Seed of that choice.
         seed: Seed of the noise.
         num_workers: Processes that load in the background.
+        augmentation: What is changed at random in each training recording, anew each epoch.
+        frames: How events become frames, beyond bins and window.
 
     Shape:
         - batch: frames ``(T, B, 2)``, targets ``(B,)``
@@ -277,6 +281,8 @@ class NeuroMorseDataModule(EventDataModule):
         split_seed: int = 0,
         seed: int = 100,
         num_workers: int = 0,
+        augmentation: Augmentation | None = None,
+        frames: FrameOptions | None = None,
     ) -> None:
         super().__init__(
             num_steps,
@@ -286,7 +292,8 @@ class NeuroMorseDataModule(EventDataModule):
             val_fraction,
             split_seed,
             num_workers,
-            shift_px=0,
+            augmentation,
+            frames,
         )
         self.noise = MorseNoise(dropped, jitter_steps, noise)
         self.copies = copies

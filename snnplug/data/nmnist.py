@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import tonic.datasets
 
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_data_module import EventDataModule
-from snnplug.data.recording import read_recording
+from snnplug.data.frames import FrameOptions
+from snnplug.data.recording import read_arrays, read_recording
 from snnplug.errors import DataError, DataNotFoundError
+from snnplug.kernels.event_parse import Parsed
 
 _OFFICIAL = {True: 60_000, False: 10_000}
 
@@ -82,10 +86,10 @@ class NMNIST(tonic.datasets.NMNIST):  # type: ignore[misc]  # tonic ships no typ
     @property
     def key(self) -> dict[str, Any]:
         """Every file with its size and time: a change of any packs them anew."""
-        digest = hashlib.sha256()
-        for path in map(Path, self.data):
-            found = path.stat()
-            digest.update(f"{path.resolve()} {found.st_size} {found.st_mtime_ns}\n".encode())
+        digest = hashlib.sha256(f"{self._folder.resolve()}\n".encode())
+        for path in self.data:
+            found = os.stat(path)
+            digest.update(f"{path} {found.st_size} {found.st_mtime_ns}\n".encode())
         return {"name": "N-MNIST", "files": digest.hexdigest()}
 
     @property
@@ -111,6 +115,10 @@ class NMNIST(tonic.datasets.NMNIST):  # type: ignore[misc]  # tonic ships no typ
             events, target = self.transforms(events, target)
         return events, target
 
+    def arrays(self, index: int) -> Parsed:
+        """Return times (µs) and sites of one recording, for packing; transforms are not applied."""
+        return read_arrays(self.data[index], self.sensor_size)
+
 
 class NMNISTDataModule(EventDataModule):
     """N-MNIST, or any folder of its recordings, as time-first frames.
@@ -124,7 +132,8 @@ class NMNISTDataModule(EventDataModule):
         val_fraction: Share of the training recordings held out for validation.
         split_seed: Seed of that choice.
         num_workers: Processes that load in the background.
-        shift_px: Move each training recording by up to so many pixels, anew each epoch.
+        augmentation: What is changed at random in each training recording, anew each epoch.
+        frames: How events become frames, beyond bins and window.
         download: Fetch the official files when there are none.
 
     Shape:
@@ -153,7 +162,8 @@ class NMNISTDataModule(EventDataModule):
         val_fraction: float = 0.1,
         split_seed: int = 0,
         num_workers: int = 0,
-        shift_px: int = 0,
+        augmentation: Augmentation | None = None,
+        frames: FrameOptions | None = None,
         download: bool = False,
     ) -> None:
         super().__init__(
@@ -164,7 +174,8 @@ class NMNISTDataModule(EventDataModule):
             val_fraction,
             split_seed,
             num_workers,
-            shift_px,
+            augmentation,
+            frames,
         )
         self.root = root
         self.download = download

@@ -12,7 +12,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_data_module import EventDataModule
+from snnplug.data.frames import FrameOptions
 from snnplug.data.split import group_split
 from snnplug.errors import DataError, DataNotFoundError
 
@@ -233,6 +235,8 @@ class NTIDIGITSDataModule(EventDataModule):
         val_fraction: Share of the training speakers held out for validation; at least one.
         split_seed: Seed of that choice.
         num_workers: Processes that load in the background.
+        augmentation: What is changed at random in each training recording, anew each epoch.
+        frames: How events become frames, beyond bins and window.
         download: Fetch the published file when there is none.
 
     Shape:
@@ -261,6 +265,8 @@ class NTIDIGITSDataModule(EventDataModule):
         val_fraction: float = 0.1,
         split_seed: int = 0,
         num_workers: int = 0,
+        augmentation: Augmentation | None = None,
+        frames: FrameOptions | None = None,
         download: bool = False,
     ) -> None:
         super().__init__(
@@ -271,7 +277,8 @@ class NTIDIGITSDataModule(EventDataModule):
             val_fraction,
             split_seed,
             num_workers,
-            shift_px=0,
+            augmentation,
+            frames,
         )
         self.root = root
         self.download = download

@@ -48,6 +48,8 @@ def pack(
     Args:
         source: Any data set of tonic's shape: ``source[i]`` is ``(events, class)``, events with
             fields t (µs) and x, and y and p on a camera. Out of order, they are sorted by time.
+            One that has ``arrays(i)`` gives times and sites themselves, as a store does, and its
+            classes as ``targets``.
         path: The file to write.
         sensor_size: ``(channels,)`` or ``(width, height, polarities)``.
         key: What the recordings are and depend on, of JSON's types: name, split, version,
@@ -152,12 +154,17 @@ def _write(
     progress: bool,
 ) -> None:
     partial = path.with_name(path.name + ".partial")
+    arrays = getattr(source, "arrays", None)
     with partial.open("r+b" if partial.exists() else "w+b") as file:
         records = _resume(file, digest, site_dtype(sensor_size).itemsize)
         for index in _tracked(range(len(records), len(source)), path.name, progress):
-            events, target = source[index]
             origin = f"recording {index} of {title or path.stem}"
-            t, site = encode_events(events, sensor_size, origin)
+            if arrays is None:
+                events, target = source[index]
+                t, site = encode_events(events, sensor_size, origin)
+            else:
+                t, site = arrays(index)
+                target = source.targets[index]  # type: ignore[attr-defined]
             raw = fmt.record(index, _label(target, origin), t, site)
             file.write(raw)
             records.append(fmt.parse_head(raw[: fmt.HEAD_BYTES]))

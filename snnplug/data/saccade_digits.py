@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_data_module import EventDataModule
+from snnplug.data.frames import FrameOptions
 from snnplug.data.saccades import SIMULATION, SaccadeCamera, simulate_saccades
 from snnplug.data.split import stratified_split
 
@@ -92,7 +94,8 @@ class SaccadeDigitsDataModule(EventDataModule):
         val_fraction: Share of the training recordings held out for validation.
         split_seed: Seed of that choice.
         num_workers: Processes that load in the background.
-        shift_px: Move each training recording by up to so many pixels, anew each epoch.
+        augmentation: What is changed at random in each training recording, anew each epoch.
+        frames: How events become frames, beyond bins and window.
 
     Shape:
         - batch: frames ``(T, B, 2, 34, 34)``, targets ``(B,)``
@@ -117,7 +120,8 @@ class SaccadeDigitsDataModule(EventDataModule):
         val_fraction: float = 0.1,
         split_seed: int = 0,
         num_workers: int = 0,
-        shift_px: int = 0,
+        augmentation: Augmentation | None = None,
+        frames: FrameOptions | None = None,
     ) -> None:
         super().__init__(
             num_steps,
@@ -127,7 +131,8 @@ class SaccadeDigitsDataModule(EventDataModule):
             val_fraction,
             split_seed,
             num_workers,
-            shift_px,
+            augmentation,
+            frames,
         )
 
     def recordings(self, train: bool) -> SaccadeDigits:

@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_data_module import EventDataModule, Recordings
+from snnplug.data.frames import FrameOptions
 from snnplug.data.mnist import load_mnist
 from snnplug.data.saccades import SIMULATION, SaccadeCamera, simulate_saccades
 from snnplug.errors import ArgumentError
@@ -109,7 +111,8 @@ class SaccadeMNISTDataModule(EventDataModule):
         val_fraction: Share of the training recordings held out for validation.
         split_seed: Seed of that choice.
         num_workers: Processes that load in the background.
-        shift_px: Move each training recording by up to so many pixels, anew each epoch.
+        augmentation: What is changed at random in each training recording, anew each epoch.
+        frames: How events become frames, beyond bins and window.
         leave_out: Neither train nor validate on the first so many training images. The real
             recordings that a transfer is tested on may be of these.
         limit: Only the first so many images of each split.
@@ -142,7 +145,8 @@ class SaccadeMNISTDataModule(EventDataModule):
         val_fraction: float = 1 / 12,
         split_seed: int = 0,
         num_workers: int = 0,
-        shift_px: int = 0,
+        augmentation: Augmentation | None = None,
+        frames: FrameOptions | None = None,
         leave_out: int = 0,
         limit: int | None = None,
         download: bool = True,
@@ -155,7 +159,8 @@ class SaccadeMNISTDataModule(EventDataModule):
             val_fraction,
             split_seed,
             num_workers,
-            shift_px,
+            augmentation,
+            frames,
         )
         if leave_out < 0:
             raise ArgumentError(f"leave_out is {leave_out}; it has to be at least 0")

@@ -62,6 +62,10 @@ def _load() -> ctypes.CDLL | None:
     lib.snp_crossings.argtypes = [pointer]
     lib.snp_crossings.restype = integer
     lib.snp_frames.argtypes = [pointer, ctypes.c_int]
+    lib.snp_parse_events.argtypes = [pointer]
+    lib.snp_parse_events.restype = integer
+    lib.snp_filter_events.argtypes = [pointer]
+    lib.snp_filter_events.restype = integer
     lib.snp_pool_tensor.argtypes = [integer]
     lib.snp_pool_tensor.restype = pointer
     lib.snp_pool_limit.argtypes = [integer]

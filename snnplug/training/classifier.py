@@ -41,7 +41,8 @@ class SpikingClassifier(pl.LightningModule):
 
     Shape:
         - batch: frames ``(T, B, *)``, or with an encoder static samples ``(B, *)``; targets
-          ``(B,)``
+          ``(B,)``; and, where the recordings differ in length, the steps of each, ``(B,)``: what
+          the network says after them is neither learned from nor decided by
 
     Raises:
         ArgumentError: The network's output does not have ``num_classes`` columns.
@@ -89,9 +90,18 @@ class SpikingClassifier(pl.LightningModule):
             )
         return spk, cur
 
-    def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
-        samples, targets = batch
+    def _decided(self, samples: Tensor, *lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`forward`, with zeros from the end of each recording on."""
         spk, cur = self(samples)
+        if lengths:
+            step = torch.arange(len(spk), device=spk.device)[:, None, None]
+            heard = step < lengths[0].to(spk.device)[:, None]
+            spk, cur = spk * heard, cur * heard
+        return spk, cur
+
+    def _step(self, batch: tuple[Tensor, ...], stage: str) -> Tensor:
+        samples, targets, *lengths = batch
+        spk, cur = self._decided(samples, *lengths)
         loss: Tensor = self.loss(cur, targets)
         accuracy = cast(MulticlassAccuracy, self.accuracy[f"{stage}_acc"])
         accuracy(decode(spk.detach(), cur.detach(), self.decoding), targets)
@@ -106,21 +116,22 @@ class SpikingClassifier(pl.LightningModule):
         self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         return self._step(batch, "train")
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Log loss and accuracy of a validation batch."""
         self._step(batch, "val")
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Log loss and accuracy of a test batch."""
         self._step(batch, "test")
 
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the decided classes of a batch."""
-        spk, cur = self(batch[0])
+        samples, _, *lengths = batch
+        spk, cur = self._decided(samples, *lengths)
         return decode(spk, cur, self.decoding)
 
     def on_validation_epoch_start(self) -> None:

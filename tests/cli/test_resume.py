@@ -38,7 +38,7 @@ def fit(save_dir: str, *overrides: str) -> int:
             "--data=NMNISTDataModule",
             "--data.root=events",
             "--data.num_steps=3",
-            "--data.shift_px=2",
+            "--data.augmentation.shift_px=2",
             "--model.lr_scheduler=CosineAnnealingLR",
             f"--model.lr_scheduler.T_max={EPOCHS}",
             f"--trainer.logger.save_dir={save_dir}",

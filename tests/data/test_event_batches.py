@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_batches import EpochSampler, EventBatches
 from snnplug.data.frames import Framing
 from snnplug.data.nmnist import NMNISTDataModule
@@ -35,7 +36,7 @@ def test_a_batch_is_its_recordings_in_order(store: EventStore) -> None:
 
 
 def test_a_move_shifts_every_event_alike_and_drops_what_leaves(store: EventStore) -> None:
-    moved = EventBatches(store, FRAMING, shift_px=6, seed=3)
+    moved = EventBatches(store, FRAMING, augmentation=Augmentation(shift_px=6), seed=3)
     seen = set()
     for epoch in range(20):
         frames, _ = moved[epoch, 1]
@@ -96,7 +97,12 @@ def test_workers_change_nothing(tmp_path: Path, method: str, workers: int) -> No
 
     def epochs(num_workers: int) -> list[Any]:
         data = NMNISTDataModule(
-            root, 3, batch_size=8, shift_px=4, num_workers=num_workers, val_fraction=0.25
+            root,
+            3,
+            batch_size=8,
+            augmentation=Augmentation(4, 900.0, 0.1, 0.5, 0.5, 6),
+            num_workers=num_workers,
+            val_fraction=0.25,
         )
         data.setup("fit")
         loader = data.train_dataloader()

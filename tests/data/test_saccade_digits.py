@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.events import check_events
 from snnplug.data.saccade_digits import SaccadeDigits, SaccadeDigitsDataModule
 
@@ -39,7 +40,7 @@ def test_batches_are_time_first_and_nothing_falls_outside_the_window() -> None:
 
 
 def test_shifting_moves_training_recordings_only() -> None:
-    data = SaccadeDigitsDataModule(num_steps=5, shift_px=3)
+    data = SaccadeDigitsDataModule(num_steps=5, augmentation=Augmentation(shift_px=3))
     data.setup("fit")
     still = SaccadeDigitsDataModule(num_steps=5)
     still.setup("fit")

@@ -12,7 +12,7 @@ from snnplug.data.addresses import encode_events
 from snnplug.data.frames import Framing
 from snnplug.errors import ArgumentError, DataError
 from snnplug.kernels import native
-from snnplug.kernels.frames import Recording, _reference, frames
+from snnplug.kernels.frames import Recording, _reference, _Task, frames
 from tests.support.events import random_events
 from tests.support.slow_frames import slow_frames
 
@@ -51,9 +51,10 @@ def test_a_loop_over_events_gives_the_same_and_nothing_is_lost() -> None:
         assert np.array_equal(counts.kept, clipped.sum((0, 2)))
         assert np.array_equal(counts.clipped, expected.sum((0, 2)) - counts.kept)
         assert np.array_equal(sum(counts), [len(t) for t, _ in batch])
-        twin, fates = _reference(batch, *settings, most or 255, dtype)
+        task = _Task(sites, sites, *settings[1:], most or 255, dtype)
+        twin, fates = _reference(batch, None, task)
         assert torch.equal(twin, out)
-        assert np.array_equal(fates[:, :4].T, np.stack(counts))
+        assert np.array_equal(fates[:, :6].T, np.stack(counts))
         seen += len(batch)
 
 
@@ -71,7 +72,7 @@ def test_equals_frames_of_single_recordings_at_full_size() -> None:
         out, counts = frames(batch, 34 * 34 * 2, 25, 250_000, most=1 if binary else None)
         expected, outside = zip(*(slow_frames(e, framing) for e in events), strict=True)
         assert np.array_equal(out.view(25, 40, 2, 34, 34).numpy(), np.stack(expected, axis=1))
-        assert counts.after.tolist() == list(outside)
+        assert counts.after.tolist() == [fates["after"] for fates in outside]
 
 
 def test_times_and_steps_at_the_limits_do_not_overflow() -> None:
@@ -83,13 +84,54 @@ def test_times_and_steps_at_the_limits_do_not_overflow() -> None:
 
 def test_refuses_foreign_sites_and_bad_arguments() -> None:
     t, site = np.zeros(2, np.uint32), np.array([0, 9], np.uint16)
-    with pytest.raises(DataError, match="beyond site 8"):
+    with pytest.raises(DataError, match="site 9, beyond site 8"):
         frames([(t, site)], 9, 1, 10)
     good: dict[str, Any] = {"sites": 10, "num_steps": 1, "duration_us": 10}
     for bad in ({"sites": 0}, {"num_steps": 0}, {"duration_us": 0}, {"start_us": -1}, {"most": 0}):
         with pytest.raises(ArgumentError):
             frames([(t, site)], **{**good, **bad})
+    fits = np.arange(10, dtype=np.int32)
+    for maps in ([], [fits[:9]], [fits.astype(np.int64)], [fits - 1], [fits + 3]):
+        with pytest.raises(ArgumentError, match="map"):
+            frames([(t, site)], **good, maps=maps)
+    with pytest.raises(ArgumentError, match="maps have to say"):
+        frames([(t, site)], **good, frame_sites=4)
     with pytest.raises(ArgumentError, match="dtype"):
         frames([(t, site)], **good, dtype=torch.int32)
     with pytest.raises(ArgumentError, match="uint32"):
         frames([(t.astype(int), site)], **good)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+@pytest.mark.parametrize("isa", [0, 1, 2])
+def test_large_batches_pass_the_caches_and_are_the_same(isa: int, dtype: torch.dtype) -> None:
+    """Odd sizes, so that rows begin anywhere in a cache line; on every instruction set."""
+    library: Any = native.library()
+    if not library.snp_use_isa(isa):
+        pytest.skip("this processor has not these instructions")
+    try:
+        rng = np.random.default_rng(isa)
+        batch = []
+        for count in (0, 70_000, 3000, 1):
+            t = np.sort(rng.integers(0, 1000, count)).astype(np.uint32)
+            batch.append((t, rng.integers(0, 9_001, count, np.uint16)))
+        maps = [rng.integers(0, 8_003, 9_001).astype(np.int32) for _ in batch]
+        for most in (None, 2):
+            task = _Task(9_001, 8_001, 37, 900, 50, most or 255, dtype)
+            expected, fates = _reference(batch, maps, task)
+            out, counts = frames(batch, 9_001, 37, 900, 50, most, dtype, maps, 8_001)
+            assert torch.equal(out, expected)
+            assert np.array_equal(fates[:, :6].T, np.stack(counts))
+    finally:
+        library.snp_use_isa(2) or library.snp_use_isa(1)
+
+
+def test_a_recording_out_of_order_among_others_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    batch = [
+        (np.sort(rng.integers(0, 99, 50)).astype(np.uint32), rng.integers(0, 5, 50, np.uint16))
+        for _ in range(4)
+    ]
+    out, _ = frames(batch, 5, 7, 99)
+    batch[2] = batch[2][0][::-1], batch[2][1][::-1]
+    assert torch.equal(frames(batch, 5, 7, 99)[0], out)

@@ -28,6 +28,7 @@ namespace snp {
   void pooled_conv_forward(const PooledConv&, int);                                       \
   void pooled_conv_backward(const PooledConv&, int);                                      \
   int64_t step(const StepPlan&, const float*, const int64_t*, int64_t);                   \
+  void frames(const Frames&, int);                                                        \
   }
 #define SNP_TABLE(isa)                                                                    \
   Table{isa::neurons_forward,    isa::neurons_backward,     isa::recurrent_forward,       \
@@ -35,7 +36,7 @@ namespace snp {
         isa::spike_bits,         isa::spike_scratch,        isa::spike_linear_forward,    \
         isa::spike_linear_backward, isa::spike_conv_scratch, isa::spike_conv_forward,     \
         isa::spike_conv_backward, isa::pooled_conv_scratch, isa::pooled_conv_forward,     \
-        isa::pooled_conv_backward, isa::step}
+        isa::pooled_conv_backward, isa::step,                isa::frames}
 
 SNP_DECLARE(portable)
 #ifdef SNP_HAS_avx2
@@ -166,4 +167,8 @@ SNP_EXPORT void snp_step(const snp::StepPlan* plan, const float* input) {
 SNP_EXPORT int64_t snp_step_events(const snp::StepPlan* plan, const int64_t* events,
                                    int64_t count) {
   return snp::chosen().table.step(*plan, nullptr, events, count);
+}
+
+SNP_EXPORT void snp_frames(const snp::Frames* args, int threads) {
+  snp::chosen().table.frames(*args, threads);
 }

@@ -3,75 +3,169 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "kernels.h"
+#include "vector.h"
 
-#ifdef _WIN32
-#define SNP_EXPORT extern "C" __declspec(dllexport)
-#else
-#define SNP_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
-
+namespace snp {
+namespace SNP_ISA {
 namespace {
 
-using snp::Frames;
+// From here on the output does not stay in the caches until it is read.
+constexpr int64_t kStreamFrom = 1 << 20;
+constexpr int64_t kLine = 64;
 
-template <class Site, class Value>
-void frame(const Frames& f, int64_t b) {
-  const auto* t = reinterpret_cast<const uint32_t*>(f.times[b]);
-  const auto* site = reinterpret_cast<const Site*>(f.where[b]);
-  Value* out = static_cast<Value*>(f.output) + b * f.sites;
-  const int64_t stride = f.batch * f.sites;
-  const Value most = static_cast<Value>(f.most);
-  int64_t before = 0, after = 0, clipped = 0, outside = 0;
-  // Frames are cleared when time first reaches them: the events then find them in the cache. A
-  // division per event is spared as long as its time lies in the bin of the one before.
-  int64_t cleared = 0, low = 0, high = 0;
-  Value* row = out;
-  for (int64_t j = 0; j < f.events[b]; ++j) {
-    const int64_t u = static_cast<int64_t>(t[j]) - f.start_us;
-    if (u < low || u >= high) {
-      if (u < 0) {
-        ++before;
-        continue;
-      }
-      if (u >= f.duration_us) {
-        ++after;
-        continue;
-      }
-      const int64_t k = u * f.steps / f.duration_us;
-      low = (k * f.duration_us + f.steps - 1) / f.steps;
-      high = ((k + 1) * f.duration_us + f.steps - 1) / f.steps;
-      row = out + k * stride;
-      for (; cleared <= k; ++cleared) std::memset(out + cleared * stride, 0, f.sites * sizeof(Value));
+// Writes one cache line past the caches, without reading it first.
+inline void stream_line(void* to, const void* from) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(static_cast<__m512i*>(to), _mm512_load_si512(from));
+#elif defined(__AVX__)
+  for (int k = 0; k < 2; ++k)
+    _mm256_stream_si256(static_cast<__m256i*>(to) + k,
+                        _mm256_load_si256(static_cast<const __m256i*>(from) + k));
+#elif defined(__SSE2__)
+  for (int k = 0; k < 4; ++k)
+    _mm_stream_si128(static_cast<__m128i*>(to) + k,
+                     _mm_load_si128(static_cast<const __m128i*>(from) + k));
+#else
+  std::memcpy(to, from, kLine);
+#endif
+}
+
+inline void finish_streams() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+// Writes the counts of one bin, clipped, and clears them; returns how many events were clipped.
+template <class Count, class Value>
+int64_t write_row(Count* counts, int64_t sites, Count most, bool may_clip, bool streams,
+                  Value* out) {
+  int64_t clipped = 0;
+  if (may_clip) {
+    uint64_t over = 0;
+#pragma omp simd reduction(+ : over)
+    for (int64_t s = 0; s < sites; ++s) {
+      const Count kept = std::min(counts[s], most);
+      over += static_cast<Count>(counts[s] - kept);
+      counts[s] = kept;
     }
-    const int64_t s = site[j];
-    if (s >= f.sites) {
-      ++outside;
-      continue;
-    }
-    const Value value = row[s];
-    if (value < most) {
-      row[s] = static_cast<Value>(value + 1);
-    } else {
-      ++clipped;
+    clipped = static_cast<int64_t>(over);
+  }
+  constexpr int64_t kValues = kLine / static_cast<int64_t>(sizeof(Value));
+  int64_t s = 0;
+  if (streams) {
+    for (; s < sites && reinterpret_cast<uintptr_t>(out + s) % kLine; ++s)
+      out[s] = static_cast<Value>(counts[s]);
+    for (; s + kValues <= sites; s += kValues) {
+      alignas(kLine) Value line[kValues];
+      for (int64_t k = 0; k < kValues; ++k) line[k] = static_cast<Value>(counts[s + k]);
+      stream_line(out + s, line);
     }
   }
-  const int64_t kept = f.events[b] - before - after - clipped - outside;
-  for (; cleared < f.steps; ++cleared) std::memset(out + cleared * stride, 0, f.sites * sizeof(Value));
-  const int64_t counts[5] = {kept, before, after, clipped, outside};
-  std::copy(counts, counts + 5, f.counts + 5 * b);
+  for (; s < sites; ++s) out[s] = static_cast<Value>(counts[s]);
+  std::memset(counts, 0, sites * sizeof(Count));
+  return clipped;
+}
+
+template <class Site>
+int64_t largest(const Site* site, int64_t count) {
+  Site most = 0;
+  for (int64_t j = 0; j < count; ++j) most = std::max(most, site[j]);
+  return most;
+}
+
+bool is_sorted(const uint32_t* t, int64_t count) {
+  int32_t falls = 0;
+  for (int64_t j = 1; j < count; ++j) falls |= t[j] < t[j - 1];
+  return !falls;
+}
+
+template <class Site, class Count, class Value, bool kMapped>
+void accumulate(const Frames& f, int64_t b, int64_t first, int64_t last, Count* counts,
+                int64_t* fates) {
+  const auto* t = reinterpret_cast<const uint32_t*>(f.times[b]);
+  const auto* site = reinterpret_cast<const Site*>(f.where[b]);
+  const auto* map = kMapped ? reinterpret_cast<const int32_t*>(f.maps[b]) : nullptr;
+  Value* out = static_cast<Value*>(f.output) + b * f.sites;
+  const int64_t stride = f.batch * f.sites;
+  const bool streams = f.steps * stride * static_cast<int64_t>(sizeof(Value)) >= kStreamFrom;
+  const auto most = static_cast<Count>(std::min<int64_t>(f.most, static_cast<Count>(-1)));
+  int64_t clipped = 0, masked[kMasks] = {};
+  for (int64_t k = 0, j = first; k < f.steps; ++k) {
+    // The first time of the next bin: u * steps / duration is below k + 1 before it.
+    const int64_t next = ((k + 1) * f.duration_us + f.steps - 1) / f.steps + f.start_us;
+    const int64_t start = j;
+    for (; j < last && t[j] < next; ++j) {
+      if (kMapped) {
+        const int64_t s = map[site[j]];
+        if (s < f.sites)
+          ++counts[s];
+        else
+          ++masked[s - f.sites];
+      } else {
+        ++counts[site[j]];
+      }
+    }
+    clipped += write_row(counts, f.sites, most, j - start > f.most, streams, out + k * stride);
+  }
+  fates[kClipped] = clipped;
+  for (int k = 0; k < kMasks; ++k) fates[kMasked + k] = masked[k];
+}
+
+template <class Site, class Value>
+void frame(const Frames& f, int64_t b, std::vector<uint16_t>& narrow, std::vector<uint32_t>& wide) {
+  const auto* t = reinterpret_cast<const uint32_t*>(f.times[b]);
+  const auto* site = reinterpret_cast<const Site*>(f.where[b]);
+  const int64_t events = f.events[b];
+  int64_t fates[kFates] = {};
+  fates[kUnsorted] = !is_sorted(t, events);
+  fates[kForeign] = events && largest(site, events) >= f.sensor;
+  if (!fates[kUnsorted] && !fates[kForeign]) {
+    const int64_t end = f.start_us + f.duration_us;
+    const int64_t first = std::lower_bound(t, t + events, f.start_us,
+                                           [](uint32_t u, int64_t v) { return u < v; }) - t;
+    const int64_t last = std::lower_bound(t + first, t + events, end,
+                                          [](uint32_t u, int64_t v) { return u < v; }) - t;
+    fates[kBefore] = first;
+    fates[kAfter] = events - last;
+    // Sixteen bits hold the counts of most recordings, and half as many bytes have to be read.
+    if (last - first < 1 << 16) {
+      narrow.resize(f.sites);
+      f.maps ? accumulate<Site, uint16_t, Value, true>(f, b, first, last, narrow.data(), fates)
+             : accumulate<Site, uint16_t, Value, false>(f, b, first, last, narrow.data(), fates);
+    } else {
+      wide.resize(f.sites);
+      f.maps ? accumulate<Site, uint32_t, Value, true>(f, b, first, last, wide.data(), fates)
+             : accumulate<Site, uint32_t, Value, false>(f, b, first, last, wide.data(), fates);
+    }
+    fates[kKept] = last - first - fates[kClipped];
+    for (int k = 0; k < kMasks; ++k) fates[kKept] -= fates[kMasked + k];
+  }
+  std::copy(fates, fates + kFates, f.fates + kFates * b);
 }
 
 }  // namespace
 
-SNP_EXPORT void snp_frames(const Frames* frames, int threads) {
-  const Frames& f = *frames;
-#pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
-  for (int64_t b = 0; b < f.batch; ++b) {
-    if (f.site_bytes == 2)
-      f.is_uint8 ? frame<uint16_t, uint8_t>(f, b) : frame<uint16_t, float>(f, b);
-    else
-      f.is_uint8 ? frame<uint32_t, uint8_t>(f, b) : frame<uint32_t, float>(f, b);
+void frames(const Frames& f, int threads) {
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    std::vector<uint16_t> narrow;
+    std::vector<uint32_t> wide;
+#pragma omp for schedule(dynamic)
+    for (int64_t b = 0; b < f.batch; ++b) {
+      if (f.site_bytes == 2)
+        f.is_uint8 ? frame<uint16_t, uint8_t>(f, b, narrow, wide)
+                   : frame<uint16_t, float>(f, b, narrow, wide);
+      else
+        f.is_uint8 ? frame<uint32_t, uint8_t>(f, b, narrow, wide)
+                   : frame<uint32_t, float>(f, b, narrow, wide);
+    }
+    finish_streams();
   }
 }
+
+}  // namespace SNP_ISA
+}  // namespace snp

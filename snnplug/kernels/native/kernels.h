@@ -143,18 +143,52 @@ struct StepPlan {
   float* feedback;    // (largest stride)
 };
 
+// What becomes of events on their way into a frame: one column of counts each. The last two say that
+// the recording is not in order of time, or has a site beyond the sensor, and could not be framed.
+enum Fate : int32_t { kKept = 0, kBefore, kAfter, kClipped, kMasked, kUnsorted = 6, kForeign, kFates };
+
+// Reasons that a map can have to mask a site.
+constexpr int kMasks = 2;
+
 // Frames of a batch of recordings; fields as in snnplug/kernels/frames.py.
 struct Frames {
-  int64_t batch, steps, sites;
+  int64_t batch, steps, sites, sensor;
   int64_t start_us, duration_us;
   int64_t most;           // a value of the output is clipped to this
   int32_t site_bytes;     // 2 or 4
   int32_t is_uint8;       // else float32
   const uint64_t* times;  // (batch), addresses of uint32 µs
-  const uint64_t* where;  // (batch), addresses of the sites
+  const uint64_t* where;  // (batch), addresses of the sites, below `sensor`
+  const uint64_t* maps;   // (batch), addresses of int32 (sensor): the site in the frame, or `sites` + r
+                          // where reason r masks it; null where it is the same
   const int64_t* events;  // (batch)
   void* output;           // (steps, batch, sites)
-  int64_t* counts;        // (batch, 5): kept, before, after, clipped, outside the sensor
+  int64_t* fates;         // (batch, kFates)
+};
+
+// A recording in the N-MNIST format; fields as in snnplug/kernels/event_parse.py.
+struct EventParse {
+  const uint8_t* bytes;  // 5 per event
+  int64_t events;
+  int64_t width, height, polarities;
+  int32_t site_bytes;  // 2 or 4
+  uint32_t* t;         // room for `events` each
+  void* site;
+  int64_t bad;  // where -1 is returned: which of the events, overflows not counted, is out of range
+};
+
+// Events in order of time; fields as in snnplug/kernels/event_filter.py.
+struct EventFilter {
+  int64_t events, width, height;
+  int64_t refractory_us, background_us;
+  int32_t site_bytes;  // 2 or 4
+  const uint32_t* t;
+  const void* site;
+  uint32_t* t_out;  // room for `events` each
+  void* site_out;
+  int64_t* fired;  // (width * height)
+  int64_t* seen;   // ((width + 2) * (height + 2))
+  int64_t refractory, isolated;  // how many were dropped
 };
 
 // Threshold crossings of levels; fields as in snnplug/kernels/crossings.py.
@@ -195,6 +229,7 @@ struct Table {
   // Takes a frame, or without one the addresses of its spikes. Returns -1, or the position of an
   // event outside the frame; nothing has then changed.
   int64_t (*step)(const StepPlan&, const float* input, const int64_t* events, int64_t count);
+  void (*frames)(const Frames&, int threads);
 };
 
 }  // namespace snp

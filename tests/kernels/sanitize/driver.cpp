@@ -43,6 +43,8 @@ void snp_step(const snp::StepPlan* plan, const float* input);
 int64_t snp_step_events(const snp::StepPlan* plan, const int64_t* events, int64_t count);
 int64_t snp_crossings(const snp::Crossings* args);
 void snp_frames(const snp::Frames* args, int threads);
+int64_t snp_parse_events(snp::EventParse* args);
+int64_t snp_filter_events(snp::EventFilter* args);
 void* snp_pool_tensor(int64_t count);
 void snp_pool_clear();
 void snp_pool_limit(int64_t bytes);
@@ -209,32 +211,72 @@ void step(int64_t features, int64_t columns) {
   }
 }
 
-void frames(int64_t batch, int64_t steps, int64_t sites, int threads) {
+void frames(int64_t batch, int64_t steps, int64_t sensor, int64_t most, int threads) {
   std::mt19937 engine(2);
+  const int64_t sites = sensor / 2 + 1;  // where the sites are mapped
   std::vector<std::vector<uint32_t>> times(batch), wide(batch);
   std::vector<std::vector<uint16_t>> narrow(batch);
-  std::vector<uint64_t> time_at(batch), wide_at(batch), narrow_at(batch);
-  std::vector<int64_t> events(batch), counts(batch * 5);
+  std::vector<uint64_t> time_at(batch), wide_at(batch), narrow_at(batch), map_at(batch);
+  std::vector<int64_t> events(batch), fates(batch * snp::kFates);
+  std::vector<int32_t> map(sensor);
+  for (int32_t& place : map) place = static_cast<int32_t>(engine() % (sites + snp::kMasks));
   for (int64_t b = 0; b < batch; ++b) {
-    events[b] = b * 37;
+    events[b] = b * b * b * 97;  // one of them has more than 16 bits can count
     for (int64_t k = 0; k < events[b]; ++k) {
       times[b].push_back(engine() % 1200);
-      wide[b].push_back(engine() % (sites + 1));
+      // A few recordings are of another sensor.
+      wide[b].push_back(engine() % (sensor + (b % 4 == 3)));
       narrow[b].push_back(static_cast<uint16_t>(wide[b].back()));
     }
+    if (b % 5 != 4) std::sort(times[b].begin(), times[b].end());  // else not to be framed
     time_at[b] = reinterpret_cast<uint64_t>(times[b].data());
     wide_at[b] = reinterpret_cast<uint64_t>(wide[b].data());
     narrow_at[b] = reinterpret_cast<uint64_t>(narrow[b].data());
+    map_at[b] = reinterpret_cast<uint64_t>(map.data());
   }
-  Array floats(steps * batch * sites);
+  Array floats(steps * batch * sensor);
   std::vector<uint8_t> bytes(floats.size());
-  for (const bool small : {false, true}) {
-    for (const bool uint8 : {false, true}) {
-      const snp::Frames args{batch, steps, sites, 100, 1000, 255, small ? 2 : 4, uint8,
-                             time_at.data(), small ? narrow_at.data() : wide_at.data(),
-                             events.data(), uint8 ? static_cast<void*>(bytes.data()) : floats.data(),
-                             counts.data()};
-      snp_frames(&args, threads);
+  for (int options = 0; options < 8; ++options) {
+    const bool small = options & 1, uint8 = options & 2, mapped = options & 4;
+    const snp::Frames args{batch, steps, mapped ? sites : sensor, sensor, 100, 1000, most,
+                           small ? 2 : 4, uint8, time_at.data(),
+                           small ? narrow_at.data() : wide_at.data(), mapped ? map_at.data() : nullptr,
+                           events.data(),
+                           uint8 ? static_cast<void*>(bytes.data()) : floats.data(), fates.data()};
+    snp_frames(&args, threads);
+    for (int64_t b = 0; b < batch; ++b) {
+      const int64_t* fate = &fates[b * snp::kFates];
+      int64_t sum = 0;
+      for (int k = snp::kKept; k < snp::kUnsorted; ++k) sum += fate[k];
+      require(fate[snp::kUnsorted] || fate[snp::kForeign] || sum == events[b], "events are lost");
+    }
+  }
+}
+
+void events(int64_t count, int64_t width, int64_t height) {
+  std::mt19937 engine(3);
+  std::vector<uint8_t> bytes(count * 5);
+  for (uint8_t& b : bytes) b = static_cast<uint8_t>(engine());
+  // Low addresses and one time, so that some are whole recordings.
+  for (int64_t j = 0; j < count; ++j) {
+    bytes[5 * j] %= width;
+    bytes[5 * j + 1] = engine() % 9 ? bytes[5 * j + 1] % height : 240;
+    for (int k = 2; k < 5; ++k) bytes[5 * j + k] = j == count / 2 && count > 50 ? 255 : 3;
+  }
+  for (const int32_t size : {2, 4}) {
+    std::vector<uint32_t> t(count), t_out(count);
+    std::vector<uint8_t> site(count * size), site_out(count * size);
+    snp::EventParse parse{bytes.data(), count, width, height, 2, size, t.data(), site.data(), -1};
+    const int64_t kept = snp_parse_events(&parse);
+    require(kept <= count && (kept >= 0 || parse.bad < count), "an event out of the file");
+    if (kept < 0) continue;
+    std::vector<int64_t> fired(width * height), seen((width + 2) * (height + 2));
+    for (const int64_t background : {0, 5000}) {
+      snp::EventFilter filter{kept,         width,         height,           300,
+                              background,   size,          t.data(),         site.data(),
+                              t_out.data(), site_out.data(), fired.data(), seen.data(), 0, 0};
+      const int64_t left = snp_filter_events(&filter);
+      require(left + filter.refractory + filter.isolated == kept, "events are lost");
     }
   }
 }
@@ -280,7 +322,9 @@ void kernels(int threads) {
   spike_conv({150, 1, 12, 64, 15, 15, 5, 1, 2, 1}, 0.02, 1.0f, threads);  // runs in parallel
   for (const int64_t features : {1, 17, 130})
     for (const int64_t columns : {1, 16, 33}) step(features, columns);
-  for (const int64_t batch : {1, 9}) frames(batch, 7, 30, threads);
+  for (const int64_t batch : {1, 10}) frames(batch, 7, 30, batch == 1 ? 1 : 255, threads);
+  frames(3, 40, 3001, 1, threads);  // large enough to go past the caches
+  for (const int64_t count : {0, 1, 40, 60}) events(count, 17, 9);
 }
 
 // Head of a DLManagedTensor, as far as a user of one needs it.

@@ -1,0 +1,117 @@
+"""Changes to the events of a recording, drawn anew for each sample and epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnplug.data.site_maps import Layout, Move
+from snnplug.errors import ArgumentError
+from snnplug.kernels.frames import Recording, in_order
+
+_LAST_US = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    r"""Random changes to a training recording, on its events, before they become frames.
+
+    What is drawn depends on the seed, the epoch and the recording alone: it is the same for any
+    number of processes. Events are reversed, jittered, thinned, then mirrored, moved and cut; what
+    is lost is counted.
+
+    Args:
+        shift_px: Move the recording by up to so many pixels in x and in y.
+        jitter_us: Standard deviation of a time that is added to each event, in µs; none moves out
+            of :math:`0 \dots 2^{32}`.
+        drop: Share of the events that is dropped at random.
+        reverse: Chance that time runs backwards within the window, ON and OFF change places: what
+            the same scene would give if it moved the other way.
+        flip: Chance that the recording is mirrored, left to right.
+        cut_px: Side of a square, at random, whose events are dropped.
+
+    Raises:
+        ArgumentError: A number is negative, or a share or chance above 1.
+
+    Example:
+        >>> Augmentation(shift_px=2, drop=0.1).is_none(), Augmentation().is_none()
+        (False, True)
+
+    Reference:
+        The square is that of T. DeVries, G. W. Taylor, "Improved Regularization of Convolutional
+        Neural Networks with Cutout", 2017, arXiv:1708.04552.
+    """
+
+    shift_px: int = 0
+    jitter_us: float = 0.0
+    drop: float = 0.0
+    reverse: float = 0.0
+    flip: float = 0.0
+    cut_px: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        most = {"drop": 1.0, "reverse": 1.0, "flip": 1.0, "jitter_us": float(_LAST_US)}
+        for name in ("shift_px", "jitter_us", "drop", "reverse", "flip", "cut_px"):
+            value = getattr(self, name)
+            if not 0 <= value <= most.get(name, 2**16):
+                raise ArgumentError(
+                    f"{name} is {value}; it has to lie in 0 … {most.get(name, 2**16):g}"
+                )
+
+    def is_none(self) -> bool:
+        """Whether nothing is ever changed."""
+        return self == Augmentation()
+
+    def __call__(
+        self,
+        recording: Recording,
+        layout: Layout,
+        window_us: tuple[int, int],
+        rng: np.random.Generator,
+    ) -> tuple[Recording, int, Move]:
+        """Return the events, how many were dropped, and how those left are to be moved.
+
+        Args:
+            recording: Times and sites, in order of time.
+            layout: Its sensor.
+            window_us: Start and length of the window.
+            rng: What is drawn from.
+        """
+        # Always the same number of draws before those per event: one option does not change what
+        # another draws.
+        chance_reverse, chance_flip = rng.random(2)
+        dx, dy = rng.integers(-self.shift_px, self.shift_px + 1, 2).tolist()
+        width, height, _ = layout.axes
+        left, top = rng.integers(-self.cut_px + 1, (width, height)) if self.cut_px else (0, 0)
+        if height == 1:
+            dy = top = 0
+        if chance_reverse < self.reverse:
+            recording = _reversed(recording, layout, window_us)
+        if self.jitter_us:
+            t, site = recording
+            moved = t + np.rint(rng.normal(0.0, self.jitter_us, len(t)))
+            recording = in_order(np.clip(moved, 0, _LAST_US).astype(np.uint32), site)
+        thinned = 0
+        if self.drop:
+            t, site = recording
+            kept = rng.random(len(t)) >= self.drop
+            recording = t[kept], site[kept]
+            thinned = len(t) - len(recording[0])
+        cut = (int(left), int(top), self.cut_px)
+        return recording, thinned, Move(dx, dy, bool(chance_flip < self.flip), cut)
+
+
+def _reversed(recording: Recording, layout: Layout, window_us: tuple[int, int]) -> Recording:
+    """Turn the window's events around; the others are outside and stay there."""
+    t, site = recording
+    start, length = window_us
+    first, last = np.searchsorted(t, (start, start + length)).tolist()
+    t, site = t.copy(), site.copy()
+    t[first:last] = (2 * start + length - 1 - t[first:last].astype(np.int64))[::-1]
+    turned = site[first:last][::-1].astype(np.int64)
+    width, height, polarities = layout.axes
+    pixels = width * height
+    site[first:last] = (polarities - 1 - turned // pixels) * pixels + turned % pixels
+    return t, site
