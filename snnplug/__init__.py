@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from snnplug.layers.spike_conv2d import SpikeConv2d as SpikeConv2d
     from snnplug.layers.spike_linear import SpikeLinear as SpikeLinear
     from snnplug.layers.stepper import Stepper as Stepper
+    from snnplug.learning.spike_train_conv2d import SpikeTrainConv2d as SpikeTrainConv2d
+    from snnplug.learning.spike_train_conv2d import SpikeTrainPool2d as SpikeTrainPool2d
+    from snnplug.learning.spike_train_linear import SpikeTrainLinear as SpikeTrainLinear
+    from snnplug.learning.spike_train_recurrent import SpikeTrainRecurrent as SpikeTrainRecurrent
     from snnplug.neurons.base import reset as reset
     from snnplug.neurons.continuous_if import ContinuousIF as ContinuousIF
     from snnplug.neurons.discontinuous_if import DiscontinuousIF as DiscontinuousIF
@@ -68,6 +72,10 @@ _HOME = {
     "SparseFastSigmoid": "surrogate",
     "SpikeConv2d": "layers.spike_conv2d",
     "SpikeLinear": "layers.spike_linear",
+    "SpikeTrainConv2d": "learning.spike_train_conv2d",
+    "SpikeTrainLinear": "learning.spike_train_linear",
+    "SpikeTrainPool2d": "learning.spike_train_conv2d",
+    "SpikeTrainRecurrent": "learning.spike_train_recurrent",
     "SpikingClassifier": "training.classifier",
     "SpikingSequential": "layers.sequential",
     "Stepper": "layers.stepper",

@@ -188,8 +188,8 @@ class EventDataModule(pl.LightningDataModule):
 
     def _loader(self, name: str, shuffle: bool = False) -> DataLoader[tuple[Tensor, ...]]:
         samples = self._sets[name]
-        # A run that goes on begins with a later epoch.
-        epoch = self.trainer.current_epoch if shuffle and self.trainer is not None else 0
+        # A run that goes on begins with a later epoch; `current_epoch` follows this count too late.
+        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0
         return DataLoader(
             samples,
             batch_size=self.batch_size,

@@ -55,6 +55,14 @@ def _load() -> ctypes.CDLL | None:
     lib.snp_pooled_conv_scratch.restype = integer
     lib.snp_pooled_conv_forward.argtypes = [pointer, ctypes.c_int]
     lib.snp_pooled_conv_backward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_spike_train_forward.argtypes = [pointer, ctypes.c_int]
+    lib.snp_spike_train_forward.restype = None
+    lib.snp_spike_train_adjoint.argtypes = [pointer, ctypes.c_int]
+    lib.snp_spike_train_adjoint.restype = None
+    lib.snp_spike_rows.argtypes = [pointer, integer, integer, pointer, ctypes.c_int]
+    lib.snp_spike_rows.restype = None
+    lib.snp_sum_at_spikes.argtypes = [pointer, pointer, *[integer] * 3, pointer, ctypes.c_int]
+    lib.snp_sum_at_spikes.restype = None
     lib.snp_step.argtypes = [pointer, pointer]
     lib.snp_step.restype = None
     lib.snp_step_events.argtypes = [pointer, pointer, integer]

@@ -229,7 +229,7 @@ def _(grad: Tensor, x: Tensor, bits: Tensor, done: Tensor, features: int) -> Ten
 
 
 def weight_gradient_of_bits(
-    grad: Tensor, bits: Tensor, features: int, nonzeros: int
+    grad: Tensor, bits: Tensor, features: int, nonzeros: int, large_only: bool = True
 ) -> Tensor | None:
     """Return the gradient of a weight that multiplied ones and zeros; None where dense is quicker.
 
@@ -238,13 +238,43 @@ def weight_gradient_of_bits(
         bits: 64 values to a word, ``(rows, words)``.
         features: Values in a row.
         nonzeros: How many of them are 1 in all.
+        large_only: Leave small products to the dense one, for a caller that has the values.
     """
     rows, columns = grad.shape
-    if not _may_pay(rows, features, columns) or nonzeros > _most_nonzeros(rows, features, columns):
+    if large_only and not _may_pay(rows, features, columns):
+        return None
+    if not _is_sparse(rows, features, columns, nonzeros):
         return None
     done = torch.tensor([_BINARY, nonzeros])
     weight: Tensor = _weight_grad(grad, grad.new_empty(0), bits, done, features)
     return weight
+
+
+def product_of_bits(bits: Tensor, features: int, nonzeros: int, weight: Tensor) -> Tensor | None:
+    """Return ones and zeros times the transposed weight; None where the dense product is quicker.
+
+    Args:
+        bits: 64 values to a word, ``(rows, words)``.
+        features: Values in a row.
+        nonzeros: How many of them are 1 in all.
+        weight: ``(columns, features)``, contiguous float32.
+    """
+    rows, columns = len(bits), len(weight)
+    if not _is_sparse(rows, features, columns, nonzeros):
+        return None
+    out, scratch = native.empty((rows, columns)), _scratch(rows, features, columns)
+    pointers = (bits.data_ptr(), None, weight.data_ptr(), None, None)
+    args = _SpikeLinear(
+        rows, features, columns, nonzeros, *pointers, out.data_ptr(), scratch.data_ptr()
+    )
+    _call("snp_spike_linear_forward", ctypes.byref(args), torch.get_num_threads())
+    return out
+
+
+def _is_sparse(rows: int, features: int, columns: int, nonzeros: int) -> bool:
+    """Whether the kernels can take the product, and are quicker than the dense one."""
+    within = rows * features < 1 << 31
+    return within and nonzeros <= _most_nonzeros(rows, features, columns)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:

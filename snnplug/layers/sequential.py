@@ -18,8 +18,9 @@ class SpikingSequential(nn.Sequential):
 
     Layers without state (Linear, Conv2d, pooling, Flatten, Dropout, …) run once on
     ``(T * B, *)``, so a layer is one matrix product instead of ``T``. Our neurons run through
-    :meth:`~snnplug.neurons.base.SequenceNeuron.run`; snnTorch's own are stepped, from rest. No
-    state outlives a call. A :class:`~snnplug.layers.spike_conv2d.SpikeConv2d` and an
+    :meth:`~snnplug.neurons.base.SequenceNeuron.run`; snnTorch's own are stepped, from rest.
+    A module with an attribute ``whole_sequence = True`` is given ``(T, B, *)``. No state outlives a
+    call. A :class:`~snnplug.layers.spike_conv2d.SpikeConv2d` and an
     ``nn.MaxPool2d`` right behind it are taken together unless one of them has hooks: the same
     numbers in less time and memory.
 
@@ -55,7 +56,7 @@ class SpikingSequential(nn.Sequential):
             layer = rest.pop(0)
             if isinstance(layer, SequenceNeuron):
                 x, _ = layer.run(x)
-            elif isinstance(layer, SpikingSequential):
+            elif isinstance(layer, SpikingSequential) or getattr(layer, "whole_sequence", False):
                 x = layer(x)
             elif isinstance(layer, snn.SpikingNeuron):
                 x = _step_through(layer, x)

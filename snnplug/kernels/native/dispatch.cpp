@@ -27,6 +27,11 @@ namespace snp {
   int64_t pooled_conv_scratch(const PooledConv&, int);                                    \
   void pooled_conv_forward(const PooledConv&, int);                                       \
   void pooled_conv_backward(const PooledConv&, int);                                      \
+  void spike_train_forward(const SpikeTrain&, int);                                       \
+  void spike_train_adjoint(const SpikeTrainAdjoint&, int);                                \
+  void spike_rows(const uint64_t*, int64_t, int64_t, float*, int);                        \
+  void sum_at_spikes(const uint64_t*, const float*, int64_t, int64_t, int64_t, float*,    \
+                     int);                                                                \
   int64_t step(const StepPlan&, const float*, const int64_t*, int64_t);                   \
   void frames(const Frames&, int);                                                        \
   }
@@ -36,7 +41,8 @@ namespace snp {
         isa::spike_bits,         isa::spike_scratch,        isa::spike_linear_forward,    \
         isa::spike_linear_backward, isa::spike_conv_scratch, isa::spike_conv_forward,     \
         isa::spike_conv_backward, isa::pooled_conv_scratch, isa::pooled_conv_forward,     \
-        isa::pooled_conv_backward, isa::step,                isa::frames}
+        isa::pooled_conv_backward, isa::spike_train_forward,   \
+        isa::spike_train_adjoint, isa::spike_rows, isa::sum_at_spikes, isa::step, isa::frames}
 
 SNP_DECLARE(portable)
 #ifdef SNP_HAS_avx2
@@ -158,6 +164,24 @@ SNP_EXPORT void snp_pooled_conv_forward(const snp::PooledConv* args, int threads
 
 SNP_EXPORT void snp_pooled_conv_backward(const snp::PooledConv* args, int threads) {
   snp::chosen().table.pooled_conv_backward(*args, threads);
+}
+
+SNP_EXPORT void snp_spike_train_forward(const snp::SpikeTrain* args, int threads) {
+  snp::chosen().table.spike_train_forward(*args, threads);
+}
+
+SNP_EXPORT void snp_spike_train_adjoint(const snp::SpikeTrainAdjoint* args, int threads) {
+  snp::chosen().table.spike_train_adjoint(*args, threads);
+}
+
+SNP_EXPORT void snp_spike_rows(const uint64_t* bits, int64_t rows, int64_t features, float* values,
+                               int threads) {
+  snp::chosen().table.spike_rows(bits, rows, features, values, threads);
+}
+
+SNP_EXPORT void snp_sum_at_spikes(const uint64_t* bits, const float* values, int64_t steps,
+                                  int64_t batch, int64_t features, float* sums, int threads) {
+  snp::chosen().table.sum_at_spikes(bits, values, steps, batch, features, sums, threads);
 }
 
 SNP_EXPORT void snp_step(const snp::StepPlan* plan, const float* input) {

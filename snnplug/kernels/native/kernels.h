@@ -150,6 +150,36 @@ enum Fate : int32_t { kKept = 0, kBefore, kAfter, kClipped, kMasked, kUnsorted =
 // Reasons that a map can have to mask a site.
 constexpr int kMasks = 2;
 
+// Some steps of neurons with a synaptic current, a hard reset and a refractory time, (batch, features);
+// fields as in snnplug/kernels/spike_train.py. The state is changed in place.
+struct SpikeTrain {
+  int64_t steps, batch, features;
+  int32_t refractory;  // steps
+  float decay_mem, decay_syn;
+  float gain;          // of the membrane from the synaptic current
+  float limit;         // that the membrane has to exceed
+  float inhibition;    // from a spike to all others of the layer
+  const float* cur;    // (steps, batch, features)
+  const float* weight;  // (features, features), or null
+  float* scratch;       // where there is a weight: features x features rounded up to 64
+  float *syn, *mem;
+  int32_t* rest;        // refractory steps to go
+  float* last;          // spikes of the step before
+  float *counts, *potential;  // added to: spikes, and the membrane at them
+  float* spk;           // (steps, batch, features)
+};
+
+// x[t] of steps first to last of trains that are known by their bits, (all steps, batch, features / 64
+// rounded up); r and q (batch, features) are those of step `last` and become those of `first`.
+struct SpikeTrainAdjoint {
+  int64_t first, last, batch, features;
+  int32_t refractory;
+  float decay_mem, decay_syn, gain;
+  const uint64_t* bits;
+  float *r, *q;
+  float* output;  // (last - first, batch, features)
+};
+
 // Frames of a batch of recordings; fields as in snnplug/kernels/frames.py.
 struct Frames {
   int64_t batch, steps, sites, sensor;
@@ -226,6 +256,14 @@ struct Table {
   int64_t (*pooled_conv_scratch)(const PooledConv&, int threads);
   void (*pooled_conv_forward)(const PooledConv&, int threads);
   void (*pooled_conv_backward)(const PooledConv&, int threads);
+  void (*spike_train_forward)(const SpikeTrain&, int threads);
+  void (*spike_train_adjoint)(const SpikeTrainAdjoint&, int threads);
+  void (*spike_rows)(const uint64_t* bits, int64_t rows, int64_t features, float* values,
+                     int threads);
+  // Adds to sums (batch, features) the values (steps, batch, features), or without them 1, where a
+  // bit is set.
+  void (*sum_at_spikes)(const uint64_t* bits, const float* values, int64_t steps, int64_t batch,
+                        int64_t features, float* sums, int threads);
   // Takes a frame, or without one the addresses of its spikes. Returns -1, or the position of an
   // event outside the frame; nothing has then changed.
   int64_t (*step)(const StepPlan&, const float* input, const int64_t* events, int64_t count);

@@ -7,7 +7,7 @@
 #include <atomic>
 #include <vector>
 
-#include "dense.h"
+#include "feedback.h"
 #include "kernels.h"
 #include "neuron.h"
 #include "surrogate.h"
@@ -16,69 +16,6 @@
 namespace snp {
 namespace SNP_ISA {
 namespace {
-
-// Above this part of spikes a dense product takes less time: it reads a row for several samples.
-constexpr double kDense = 0.25;
-
-// The samples of a thread.
-struct Share {
-  int64_t first, last;
-  Share(int64_t batch, int64_t number, int64_t threads)
-      : first(batch * number / threads), last(batch * (number + 1) / threads) {}
-  int64_t count() const { return last - first; }
-};
-
-// The sources of one row that are not zero.
-struct Sources {
-  std::vector<int32_t> index;
-  std::vector<float> value;
-  bool graded;
-
-  explicit Sources(int64_t size) : index(size), value(size), graded(false) {}
-
-  int64_t find(const float* x, int64_t count) {
-    int64_t found = 0;
-    graded = false;
-    for (int64_t start = 0; start < count; start += 16) {
-      float rest[16];
-      const float* values = x + start;
-      if (count - start < 16) {
-        std::fill_n(std::copy_n(values, count - start, rest), 16 - (count - start), 0.0f);
-        values = rest;
-      }
-      uint32_t mask = differ16(values, 0.0f);
-      graded |= (mask & differ16(values, 1.0f)) != 0;
-      for (; mask; mask &= mask - 1, ++found) {
-        const int at = lowest(mask);
-        index[found] = static_cast<int32_t>(start + at);
-        value[found] = values[at];
-      }
-    }
-    return found;
-  }
-};
-
-// feedback[b] = bias + weight * spikes[b]
-void listen(const Packed& weight, const float* bias, const float* spikes, int64_t samples,
-            Sources& sources, float* feedback, const float** dense, float** dense_out) {
-  const int64_t size = weight.size, stride = padded(size);
-  int64_t crowded = 0;
-  for (int64_t b = 0; b < samples; ++b) {
-    const float* x = spikes + b * size;
-    float* out = feedback + b * stride;
-    const int64_t count = sources.find(x, size);
-    if (count > kDense * size) {
-      dense[crowded] = x;
-      dense_out[crowded++] = out;
-      continue;
-    }
-    const float* value = sources.graded ? sources.value.data() : nullptr;
-    for (int64_t k = 0; k < weight.panels(); ++k)
-      gather(weight, k, sources.index.data(), value, count, bias, out);
-  }
-  for (int64_t k = 0; crowded && k < weight.panels(); ++k)
-    multiply(weight, k, dense, bias, dense_out, crowded);
-}
 
 template <class M, bool kept>
 void forward_sample(const NeuronsForward& args, int64_t t, int64_t at, const float* feedback) {
@@ -218,27 +155,11 @@ int64_t backward_share(const NeuronsBackward& args, const Packed& weight, Share 
   return found;
 }
 
-// Runs work(share) once per thread, on the samples that are its own.
-template <class Work>
-void over_samples(int64_t batch, int threads, Work work) {
-  const int64_t shares = std::min<int64_t>(threads, batch);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t k = 0; k < shares; ++k) work(Share(batch, k, shares));
-}
-
-Packed pack(const Neurons& layer, bool transposed, float* scratch, int threads) {
-  const Packed packed{scratch, layer.features};
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t k = 0; k < packed.panels(); ++k)
-    pack_panel(layer.weight, layer.features, k, transposed, scratch);
-  return packed;
-}
-
 }  // namespace
 
 void recurrent_forward(const NeuronsForward& args, int threads) {
   const Neurons& layer = args.layer;
-  const Packed weight = pack(layer, true, args.scratch, threads);
+  const Packed weight = pack(layer.weight, layer.features, true, args.scratch, threads);
   std::vector<float> bias(padded(layer.features));
   if (layer.bias) std::copy_n(layer.bias, layer.features, bias.data());
   std::copy_n(layer.mem0, layer.width, args.mem);
@@ -253,7 +174,7 @@ void recurrent_forward(const NeuronsForward& args, int threads) {
 
 int64_t recurrent_backward(const NeuronsBackward& args, int threads) {
   const Neurons& layer = args.layer;
-  const Packed weight = pack(layer, false, args.scratch, threads);
+  const Packed weight = pack(layer.weight, layer.features, false, args.scratch, threads);
   // The gradients of the first state are those of the state so far while time runs backward.
   std::copy_n(args.grad_mem, layer.width, args.grad_mem0);
   if (layer.alpha) std::copy_n(args.grad_syn, layer.width, args.grad_syn0);

@@ -39,6 +39,11 @@ void snp_spike_conv_backward(const snp::SpikeConv* args, int threads);
 int64_t snp_pooled_conv_scratch(const snp::PooledConv* args, int threads);
 void snp_pooled_conv_forward(const snp::PooledConv* args, int threads);
 void snp_pooled_conv_backward(const snp::PooledConv* args, int threads);
+void snp_spike_train_forward(const snp::SpikeTrain* args, int threads);
+void snp_spike_train_adjoint(const snp::SpikeTrainAdjoint* args, int threads);
+void snp_spike_rows(const uint64_t* bits, int64_t rows, int64_t features, float* values, int threads);
+void snp_sum_at_spikes(const uint64_t* bits, const float* values, int64_t steps, int64_t batch,
+                       int64_t features, float* sums, int threads);
 void snp_step(const snp::StepPlan* plan, const float* input);
 int64_t snp_step_events(const snp::StepPlan* plan, const int64_t* events, int64_t count);
 int64_t snp_crossings(const snp::Crossings* args);
@@ -182,6 +187,47 @@ void spike_conv(const Geometry& g, double density, float height, int threads) {
 }
 
 // A product, and neurons that hear their own spikes through all weights, or one each, or none.
+void spike_train(int64_t steps, int64_t batch, int64_t features, bool recurs, float inhibition,
+                 int threads) {
+  const int64_t width = batch * features, words = (features + 63) / 64;
+  const Array cur = normal(steps * width), weight = normal(recurs ? features * features : 0);
+  Array syn(width), mem(width), last(width), counts(width), potential(width), spk(steps * width);
+  std::vector<int32_t> rest(width);
+  const Scratch packed(4 * features * words * 64);
+  const snp::SpikeTrain args{steps,
+                             batch,
+                             features,
+                             2,
+                             0.9f,
+                             0.8f,
+                             0.2f,
+                             0.1f,
+                             inhibition,
+                             cur.data(),
+                             recurs ? weight.data() : nullptr,
+                             static_cast<float*>(packed.at),
+                             syn.data(),
+                             mem.data(),
+                             rest.data(),
+                             last.data(),
+                             counts.data(),
+                             potential.data(),
+                             spk.data()};
+  snp_spike_train_forward(&args, threads);
+  std::vector<uint64_t> bits(steps * batch * words);
+  int32_t graded = 0;
+  snp_spike_bits(spk.data(), steps * batch, features, steps * width, bits.data(), &graded, threads);
+  Array r(width), q(width), output((steps - steps / 2) * width), sums(width), rows(steps * width);
+  const snp::SpikeTrainAdjoint back{steps / 2, steps, batch,       features, 2,        0.9f,
+                                    0.8f,      0.2f,  bits.data(), r.data(), q.data(), output.data()};
+  snp_spike_train_adjoint(&back, threads);
+  snp_spike_rows(bits.data(), steps * batch, features, rows.data(), threads);
+  require(rows == spk, "bits are not the spikes");
+  snp_sum_at_spikes(bits.data(), nullptr, steps, batch, features, sums.data(), threads);
+  require(sums == counts, "bits do not count the spikes");
+  snp_sum_at_spikes(bits.data(), cur.data(), steps, batch, features, sums.data(), threads);
+}
+
 void step(int64_t features, int64_t columns) {
   const int64_t stride = (columns + 15) / 16 * 16, most = std::max(features, columns);
   const Array weight = normal(features * stride), feedback = normal(columns * stride);
@@ -320,6 +366,11 @@ void kernels(int threads) {
     spike_conv({2, 3, 1, 1, 6, 6, 1, 1, 0, 1}, 0.5, height, threads);
   }
   spike_conv({150, 1, 12, 64, 15, 15, 5, 1, 2, 1}, 0.02, 1.0f, threads);  // runs in parallel
+  for (const int64_t features : {1, 31, 64, 130})
+    for (const bool recurs : {false, true})
+      for (const float inhibition : {0.0f, 0.5f})
+        spike_train(7, 3, features, recurs, inhibition, threads);
+  spike_train(3, 2, 1030, false, 0.0f, threads);  // more than pass through time together
   for (const int64_t features : {1, 17, 130})
     for (const int64_t columns : {1, 16, 33}) step(features, columns);
   for (const int64_t batch : {1, 10}) frames(batch, 7, 30, batch == 1 ? 1 : 255, threads);

@@ -1,0 +1,1 @@
+"""Learning rules that are not plain backpropagation through time."""
