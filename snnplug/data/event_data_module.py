@@ -189,7 +189,10 @@ class EventDataModule(pl.LightningDataModule):
     def _loader(self, name: str, shuffle: bool = False) -> DataLoader[tuple[Tensor, ...]]:
         samples = self._sets[name]
         # A run that goes on begins with a later epoch; `current_epoch` follows this count too late.
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0
+        epoch = 0
+        if self.trainer is not None:
+            progress: Any = self.trainer.fit_loop.epoch_progress.current
+            epoch = progress.processed
         return DataLoader(
             samples,
             batch_size=self.batch_size,
