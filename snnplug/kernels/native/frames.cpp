@@ -54,15 +54,17 @@ int64_t write_row(Count* counts, int64_t sites, Count most, bool may_clip, bool 
     }
     clipped = static_cast<int64_t>(over);
   }
-  constexpr int64_t kValues = kLine / static_cast<int64_t>(sizeof(Value));
   int64_t s = 0;
   if (streams) {
     for (; s < sites && reinterpret_cast<uintptr_t>(out + s) % kLine; ++s)
       out[s] = static_cast<Value>(counts[s]);
-    for (; s + kValues <= sites; s += kValues) {
-      alignas(kLine) Value line[kValues];
-      for (int64_t k = 0; k < kValues; ++k) line[k] = static_cast<Value>(counts[s + k]);
-      stream_line(out + s, line);
+    // In blocks, which compilers widen in whole vectors; line by line they do not.
+    constexpr int64_t kBlock = 16 * kLine / static_cast<int64_t>(sizeof(Value));
+    alignas(kLine) Value block[kBlock];
+    for (; s + kBlock <= sites; s += kBlock) {
+      for (int64_t k = 0; k < kBlock; ++k) block[k] = static_cast<Value>(counts[s + k]);
+      for (int64_t k = 0; k < kBlock; k += kLine / static_cast<int64_t>(sizeof(Value)))
+        stream_line(out + s + k, block + k);
     }
   }
   for (; s < sites; ++s) out[s] = static_cast<Value>(counts[s]);
