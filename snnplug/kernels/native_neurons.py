@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snnplug.kernels import native
 from snnplug.kernels.dynamics import RESETS, Parameters, State, native_surrogate
-from snnplug.kernels.reference import Gradients, Rule, Trace, weight_gradient
+from snnplug.kernels.reference import Gradients, StepRule, Trace, weight_gradient
 from snnplug.kernels.spike_linear import weight_gradient_of_bits
 
 # Columns of a panel in native/dense.h.
@@ -95,7 +95,9 @@ def _at(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _layer(num_steps: int, cur: Tensor | None, state: State, p: Parameters, rule: Rule) -> _Neurons:
+def _layer(
+    num_steps: int, cur: Tensor | None, state: State, p: Parameters, rule: StepRule
+) -> _Neurons:
     number, constants = native_surrogate(rule.surrogate.kind, list(rule.surrogate.parameters()))
     return _Neurons(
         num_steps,
@@ -140,7 +142,7 @@ def _call(name: str, args: ctypes.Structure) -> int:
 
 
 def forward(
-    cur: Tensor, state: State, p: Parameters, rule: Rule, trace: Trace | None
+    cur: Tensor, state: State, p: Parameters, rule: StepRule, trace: Trace | None
 ) -> tuple[Tensor, State]:
     """Return the spikes and the state after the last step; all tensors contiguous float32.
 
@@ -161,7 +163,7 @@ def backward(
     cur: Tensor | None,
     start: State,
     p: Parameters,
-    rule: Rule,
+    rule: StepRule,
     trace: Trace | None,
 ) -> Gradients:
     """Return the gradients.

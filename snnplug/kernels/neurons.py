@@ -40,7 +40,7 @@ from snnplug.kernels.dynamics import (
     known,
     rebuilt,
 )
-from snnplug.kernels.reference import Rule, kept_rows, trace_of
+from snnplug.kernels.reference import StepRule, kept_rows, trace_of
 
 
 def takes(cur: Tensor, parameters: Parameters, dynamics: Dynamics) -> bool:
@@ -145,7 +145,7 @@ def _forward(
     kept: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return spikes, synaptic current, membrane, and what backward needs beside the inputs."""
-    rule = Rule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
+    rule = StepRule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
     state, second = State(mem, syn, spk), syn is not None
     p = Parameters(beta, threshold, graded.to(cur.dtype), alpha, own, weight, bias)
     from_current = native_kernel and weight is None
@@ -168,7 +168,7 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     weight, native_kernel, kept = rest[6], *rest[-2:]
     reset, surrogate, constants, inclusive, *flags = rest[8:15]
-    rule = Rule(reset, rebuilt(surrogate, constants, inclusive), *flags)
+    rule = StepRule(reset, rebuilt(surrogate, constants, inclusive), *flags)
     from_current = native_kernel and weight is None
     rows = kept_rows(rule, syn is not None) if kept and not from_current else 0
     return (
@@ -209,7 +209,7 @@ def _backward(
     Those of the parameters are (alpha, beta, threshold, own, graded) per neuron and sample: they
     are summed over the samples outside, in an order that does not depend on the number of threads.
     """
-    rule = Rule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
+    rule = StepRule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
     start, grads = State(mem, syn, spk), State(grad_mem, grad_syn)
     p = Parameters(beta, threshold, graded.to(mem.dtype), alpha, own, weight)
     rows = trace_of(trace, rule, syn is not None) if len(trace) else None

@@ -23,7 +23,7 @@ from snnplug.kernels.dynamics import Parameters, State
 from snnplug.surrogate import Surrogate
 
 
-class Rule(NamedTuple):
+class StepRule(NamedTuple):
     """How neurons fire and reset.
 
     Attributes:
@@ -57,17 +57,17 @@ class Trace(NamedTuple):
     pre: Tensor | None
 
 
-def kept_rows(rule: Rule, second: bool) -> int:
+def kept_rows(rule: StepRule, second: bool) -> int:
     """Return how many values per neuron and step the backward pass needs."""
     return 1 + sum(_beside_potential(rule, second))
 
 
-def _beside_potential(rule: Rule, second: bool) -> tuple[bool, bool, bool]:
+def _beside_potential(rule: StepRule, second: bool) -> tuple[bool, bool, bool]:
     """Return whether ``mem``, ``syn`` and ``pre`` have to be kept beside the potential."""
     return rule.immediate, second and rule.learned, rule.attached and rule.reset == "zero"
 
 
-def trace_of(kept: Tensor, rule: Rule, second: bool) -> Trace:
+def trace_of(kept: Tensor, rule: StepRule, second: bool) -> Trace:
     """Return the rows of ``kept``, ``(rows, T, B, *features)``, by their names."""
     rows = iter(kept[1:])
     return Trace(
@@ -76,7 +76,7 @@ def trace_of(kept: Tensor, rule: Rule, second: bool) -> Trace:
 
 
 def forward(
-    cur: Tensor, state: State, p: Parameters, rule: Rule, trace: Trace | None
+    cur: Tensor, state: State, p: Parameters, rule: StepRule, trace: Trace | None
 ) -> tuple[Tensor, State]:
     """Return the spikes and the state after the last step; fill ``trace`` if there is one."""
     mem, syn, spk = state
@@ -114,7 +114,7 @@ def _heard(before: Tensor, spk: Tensor | None, p: Parameters) -> Tensor:
     return before + spk * p.own if p.own is not None and spk is not None else before
 
 
-def _reset(mem: Tensor, reset: Tensor | None, threshold: Tensor, rule: Rule) -> Tensor:
+def _reset(mem: Tensor, reset: Tensor | None, threshold: Tensor, rule: StepRule) -> Tensor:
     """Return the membrane after a reset: less the threshold, or less itself."""
     if reset is None:
         return mem
@@ -139,7 +139,7 @@ class Gradients(NamedTuple):
 
 
 def backward(
-    grad_spk: Tensor, grads: State, start: State, p: Parameters, rule: Rule, trace: Trace
+    grad_spk: Tensor, grads: State, start: State, p: Parameters, rule: StepRule, trace: Trace
 ) -> Gradients:
     """Return the gradients.
 
@@ -226,7 +226,7 @@ class _Back(NamedTuple):
 
 
 def _back(
-    rule: Rule, now: _Now, spk: Tensor, late: Tensor, beta: Tensor, threshold: Tensor
+    rule: StepRule, now: _Now, spk: Tensor, late: Tensor, beta: Tensor, threshold: Tensor
 ) -> _Back:
     """Go back through one step, from the gradients of its spike and of the membrane after it."""
     through_spike = spk * now.slope
@@ -253,13 +253,13 @@ def _back(
     return _Back(grad, grad * factor, grad * kept, to_threshold, reach)
 
 
-def _spikes(potential: Tensor, p: Parameters, rule: Rule) -> Tensor:
+def _spikes(potential: Tensor, p: Parameters, rule: StepRule) -> Tensor:
     """Return the spikes that a potential gave."""
     return rule.surrogate.step(potential - p.threshold) * p.graded
 
 
 def weight_gradient(
-    grad_cur: Tensor, start: State, p: Parameters, rule: Rule, trace: Trace
+    grad_cur: Tensor, start: State, p: Parameters, rule: StepRule, trace: Trace
 ) -> Tensor:
     """Return the gradient of the recurrent weight from that of the current."""
     spikes = _spikes(trace.potential[:-1], p, rule)

@@ -120,7 +120,7 @@ class SpikeTrainPool2d(nn.Module):
         >>> SpikeTrainPool2d(2)(torch.ones(30, 2, 4, 8, 8)).shape
         torch.Size([30, 2, 4, 4, 4])
 
-    Hardware: counted as average pooling.
+    Hardware: not counted yet.
     """
 
     whole_sequence: ClassVar[bool] = True

@@ -119,7 +119,7 @@ def test_effects_sum_to_the_membrane_at_the_spikes(recurs: bool) -> None:
 
 
 def test_closed_form_of_the_effect() -> None:
-    """The sum of kernels that HM2-BP is stated with: within 2 % and a correlation of 0.999."""
+    """The sum of kernels that HM2-BP is stated with: within 4 %, correlated by 0.998."""
     d = SpikeTrainDynamics(8.0)
     rng = torch.Generator().manual_seed(3)
     pairs = []
