@@ -11,12 +11,10 @@ import numpy.typing as npt
 import tonic.datasets
 
 from snnplug.data.augmentation import Augmentation
-from snnplug.data.event_data_module import EventDataModule, Recordings
+from snnplug.data.event_data_module import EventDataModule
 from snnplug.data.events import EVENT_DTYPE
 from snnplug.data.frames import FrameOptions
-from snnplug.data.packing import pack
 from snnplug.data.split import group_split
-from snnplug.data.store import EventStore
 from snnplug.errors import DataError, DataNotFoundError
 
 _US_PER_MS = 1_000
@@ -141,7 +139,7 @@ class DVSGestureDataModule(EventDataModule):
     """:class:`DVSGesture` as time-first frames, packed once; validated on subjects held out.
 
     Args:
-        root: The folder that holds ``DVSGesture/``, and takes the packed recordings.
+        root: The folder that holds ``DVSGesture/``.
         num_steps: Time bins per recording.
         duration_us: Window, in µs; what is later is dropped.
         batch_size: Recordings per batch.
@@ -200,21 +198,14 @@ class DVSGestureDataModule(EventDataModule):
     def prepare_data(self) -> None:
         """Download the recordings if they are missing and may be fetched, and pack them."""
         for train in (True, False):
-            self._in_folder(train, self.download)
+            DVSGesture(self.root, train, self.download)
+        super().prepare_data()
 
-    def recordings(self, train: bool) -> EventStore:
+    def recordings(self, train: bool) -> DVSGesture:
         """Return the training or the test recordings."""
-        return self._in_folder(train, download=False)
+        return DVSGesture(self.root, train)
 
-    def _in_folder(self, train: bool, download: bool) -> EventStore:
-        gestures = DVSGesture(self.root, train, download)
-        path = Path(self.root, "DVSGesture", "train.events" if train else "test.events")
-        users = {"user": np.array(gestures.users)}
-        return pack(
-            gestures, path, self.sensor_size, gestures.key, gestures.title, users, progress=True
-        )
-
-    def split(self, recordings: Recordings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def split(self, recordings: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Hold whole subjects out."""
-        users = recordings.columns["user"].tolist()  # type: ignore[attr-defined]  # a store
-        return group_split([str(user) for user in users], self.val_fraction, self.split_seed)
+        users = [str(user) for user in recordings.users]
+        return group_split(users, self.val_fraction, self.split_seed)

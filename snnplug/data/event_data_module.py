@@ -162,9 +162,7 @@ class EventDataModule(pl.LightningDataModule):
             self._describe("test")
 
     def _packed(self, recordings: Recordings) -> EventStore:
-        if isinstance(recordings, EventStore):
-            return recordings
-        name = type(recordings).__name__.lower()
+        name = type(recordings).__name__.lower().lstrip("_")
         digest = hashlib.sha256(json.dumps(recordings.key, sort_keys=True).encode()).hexdigest()
         return pack(
             recordings,

@@ -9,14 +9,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 import tonic.datasets
-from torch.utils.data import ConcatDataset
 
 from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_data_module import EventDataModule, Recordings
 from snnplug.data.frames import FrameOptions
-from snnplug.data.packing import pack
 from snnplug.data.split import group_split
-from snnplug.data.store import EventStore
 from snnplug.errors import DataError, DataNotFoundError
 
 CHANNELS = 700
@@ -206,6 +203,23 @@ class SSC(_Heidelberg, tonic.datasets.SSC):  # type: ignore[misc]  # tonic ships
         super().__init__(root, split, download)
 
 
+class _TrainAndValid:
+    """The training recordings of SSC, and behind them those of its validation."""
+
+    def __init__(self, train: SSC, valid: SSC) -> None:
+        self.train, self.valid = train, valid
+        self.targets = train.targets + valid.targets
+        self.title = train.title
+        self.key: dict[str, Any] = {"train": train.key, "valid": valid.key}
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.void], int]:
+        behind = index - len(self.train)
+        return self.train[index] if behind < 0 else self.valid[behind]
+
+
 class _HeidelbergDataModule(EventDataModule):
     """What the data modules of both sets share."""
 
@@ -239,38 +253,12 @@ class _HeidelbergDataModule(EventDataModule):
         self.root = root
         self.download = download
 
-    def prepare_data(self) -> None:
-        """Download the files if they are missing and may be fetched, and pack them."""
-        for train in (True, False):
-            self._in_folder(train, self.download)
-
-    def recordings(self, train: bool) -> EventStore:
-        """Return the training (with the validation) or the test recordings."""
-        return self._in_folder(train, download=False)
-
-    def _in_folder(self, train: bool, download: bool) -> EventStore:
-        parts = self._parts(train, download)
-        path = Path(self.root, type(parts[0]).__name__, "train.events" if train else "test.events")
-        speakers = np.array([s for part in parts for s in part.speakers])
-        return pack(
-            ConcatDataset(parts),
-            path,
-            self.sensor_size,
-            {"parts": [part.key for part in parts]},
-            parts[0].title,
-            {"speaker": speakers},
-            progress=True,
-        )
-
-    def _parts(self, train: bool, download: bool) -> list[Any]:
-        raise NotImplementedError
-
 
 class SHDDataModule(_HeidelbergDataModule):
     """:class:`SHD` as time-first frames, packed once; validated on speakers that are held out.
 
     Args:
-        root: The folder that holds ``SHD/``, and takes the packed recordings.
+        root: The folder that holds ``SHD/``.
         num_steps: Time bins per recording.
         duration_us: Window, in µs; what is later is dropped.
         batch_size: Recordings per batch.
@@ -296,20 +284,26 @@ class SHDDataModule(_HeidelbergDataModule):
 
     classes: ClassVar[tuple[str, ...]] = _DIGITS
 
-    def _parts(self, train: bool, download: bool) -> list[Any]:
-        return [SHD(self.root, train, download)]
+    def prepare_data(self) -> None:
+        """Download the files if they are missing and may be fetched, and pack them."""
+        for train in (True, False):
+            SHD(self.root, train, self.download)
+        super().prepare_data()
 
-    def split(self, recordings: Recordings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def recordings(self, train: bool) -> SHD:
+        """Return the training or the test recordings."""
+        return SHD(self.root, train)
+
+    def split(self, recordings: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Hold whole speakers out."""
-        speakers = recordings.columns["speaker"].tolist()  # type: ignore[attr-defined]  # a store
-        return group_split(speakers, self.val_fraction, self.split_seed)
+        return group_split(recordings.speakers, self.val_fraction, self.split_seed)
 
 
 class SSCDataModule(_HeidelbergDataModule):
     """:class:`SSC` as time-first frames, packed once, with its own validation recordings.
 
     Args:
-        root: The folder that holds ``SSC/``, and takes the packed recordings.
+        root: The folder that holds ``SSC/``.
         num_steps: Time bins per recording.
         duration_us: Window, in µs; what is later is dropped.
         batch_size: Recordings per batch.
@@ -335,11 +329,19 @@ class SSCDataModule(_HeidelbergDataModule):
 
     classes: ClassVar[tuple[str, ...]] = tuple(str(k) for k in range(35))
 
-    def _parts(self, train: bool, download: bool) -> list[Any]:
-        names = ("train", "valid") if train else ("test",)
-        return [SSC(self.root, name, download) for name in names]
+    def prepare_data(self) -> None:
+        """Download the files if they are missing and may be fetched, and pack them."""
+        for split in SSC.official:
+            SSC(self.root, split, self.download)
+        super().prepare_data()
 
-    def split(self, recordings: Recordings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def recordings(self, train: bool) -> Recordings:
+        """Return the training recordings followed by those of the validation, or the test's."""
+        if not train:
+            return SSC(self.root, "test")
+        return _TrainAndValid(SSC(self.root, "train"), SSC(self.root, "valid"))
+
+    def split(self, recordings: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Keep the training recordings and hold out those of the validation."""
-        count = len(SSC(self.root, "train"))
+        count = len(recordings.train)
         return np.arange(count), np.arange(count, len(recordings))

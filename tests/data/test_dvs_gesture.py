@@ -10,6 +10,7 @@ import pytest
 import tonic.datasets
 
 from snnplug.data.dvs_gesture import DVSGesture, DVSGestureDataModule
+from snnplug.data.event_data_module import cache_folder
 from snnplug.errors import DataError, DataNotFoundError
 
 
@@ -53,7 +54,7 @@ def test_packed_batches_and_subjects_held_out(tmp_path: Path) -> None:
     frames, targets = next(iter(data.train_dataloader()))
     assert frames.shape == (3, 4, 2, 128, 128)
     assert targets.shape == (4,)
-    users = data.recordings(train=True).columns["user"]
+    users = np.array(data.recordings(train=True).users)
     train, val = (set(users[data._sets[name].indices].tolist()) for name in ("train", "val"))
     assert (len(train), len(val)) == (3, 1)
     assert not train & val
@@ -93,7 +94,10 @@ def test_a_failed_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.M
         (np.array([[0, 0, 0, -1]]), "-1000"),
     ],
 )
-def test_a_damaged_recording_is_named(tmp_path: Path, content: Any, message: str) -> None:
+def test_a_damaged_recording_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: Any, message: str
+) -> None:
+    monkeypatch.setenv("SNNPLUG_CACHE", str(tmp_path / "cache"))
     write_gestures(tmp_path)
     path = tmp_path / "DVSGesture" / "ibmGestureTrain" / "user01_led" / "3.npy"
     if isinstance(content, bytes):
@@ -102,7 +106,7 @@ def test_a_damaged_recording_is_named(tmp_path: Path, content: Any, message: str
         np.save(path, content, allow_pickle=True)
     with pytest.raises(DataError, match=message):
         DVSGestureDataModule(root=str(tmp_path)).prepare_data()
-    assert not (tmp_path / "DVSGesture" / "train.events").exists()
+    assert not list(cache_folder().glob("*.events"))
 
 
 @pytest.mark.parametrize("name", ["user01_led/11.npy", "user01_led/a.npy", "nobody_led/1.npy"])

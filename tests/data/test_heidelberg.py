@@ -54,12 +54,12 @@ def test_packed_batches_and_speakers_held_out(tmp_path: Path) -> None:
     frames, targets = next(iter(data.test_dataloader()))
     assert frames.shape == (7, 4, 700)
     assert targets.tolist() == [0, 1, 2, 3]
-    speakers = data.recordings(train=True).columns["speaker"]
+    speakers = np.array(data.recordings(train=True).speakers)
     train, val = (set(speakers[data._sets[name].indices].tolist()) for name in ("train", "val"))
     assert train
     assert val
     assert not train & val
-    store = data.recordings(train=True)
+    store = data.store(train=True)
     source = SHD(tmp_path)
     for index in range(len(source)):
         assert np.array_equal(store[index][0]["x"], source[index][0]["x"])
@@ -76,7 +76,7 @@ def test_ssc_validates_on_its_own_recordings(tmp_path: Path) -> None:
     data.setup("test")
     assert [len(data._sets[name]) for name in ("train", "val", "test")] == [20, 6, 5]
     held_out = SSC(tmp_path, "valid")
-    store = data.recordings(train=True)
+    store = data.store(train=True)
     for k, index in enumerate(data._sets["val"].indices):
         assert np.array_equal(store[int(index)][0]["x"], held_out[k][0]["x"])
 
@@ -86,7 +86,7 @@ def test_a_changed_file_is_packed_again(tmp_path: Path) -> None:
         for split in ("train", "test"):
             write_heidelberg(tmp_path, "shd", split, count)
         data = SHDDataModule(root=str(tmp_path))
-        assert len(data.recordings(train=True)) == count
+        assert len(data.store(train=True)) == count
 
 
 @pytest.mark.parametrize("name", SETS)
