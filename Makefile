@@ -23,8 +23,9 @@ demo: install
 	$(BIN)/snnplug fit -c quickstart
 
 # None of the peers that were just installed may be missing: their tests fail then, and skip elsewhere.
+# One worker process per core; each takes one thread.
 test: install
-	SNNPLUG_PEERS=required $(BIN)/python -m pytest
+	SNNPLUG_PEERS=required $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: install
 	$(BIN)/ruff format --check .
