@@ -73,10 +73,11 @@ def leak_of(module: nn.Module, name: str = "beta") -> Leak:
         module: The neuron.
         name: Which of its factors.
     """
-    return _leak(getattr(module, name, 1.0))
+    return leak_of_factor(getattr(module, name, 1.0))
 
 
-def _leak(factor: Any) -> Leak:
+def leak_of_factor(factor: Any) -> Leak:
+    """Return what a decay by a factor, or by several, takes in hardware."""
     beta = torch.as_tensor(factor).detach().clamp(0, 1).double().flatten()
     lost = {1.0 - b for b in torch.unique(beta).tolist()}
     if all(x in (0.0, 1.0) for x in lost):
@@ -154,7 +155,7 @@ def _lapicque(module: Any) -> Dynamics:
     decay = 1 - step / (torch.as_tensor(module.R).detach() * capacity)
     scales = bool((step / capacity != 1).any())  # of the input current
     return Dynamics(
-        leaks=(_leak(decay),),
+        leaks=(leak_of_factor(decay),),
         multiplies=int(scales),
         resets=_resets(module),
         compares=_compares(module),
@@ -170,7 +171,7 @@ def _state_leaky(module: Any) -> Dynamics:
     # What decays is exp(-1/tau), whatever beta was asked for.
     tau = torch.as_tensor(module.tau).detach()
     return Dynamics(
-        leaks=(_leak(torch.exp(-1 / tau)),),
+        leaks=(leak_of_factor(torch.exp(-1 / tau)),),
         resets=False,
         compares=int(bool(module.output)),
         sequence=True,
@@ -182,7 +183,9 @@ def _parallel(module: Any) -> Dynamics | None:
     if bool((weight - torch.diag(weight.diagonal()) != 0).any()):
         return None  # full recurrent weights on membranes that are not seen
     # A rectified membrane: compared with 0, and then with the threshold.
-    return Dynamics(leaks=(_leak(weight.diagonal()),), resets=False, compares=2, sequence=True)
+    return Dynamics(
+        leaks=(leak_of_factor(weight.diagonal()),), resets=False, compares=2, sequence=True
+    )
 
 
 def _lstm(module: Any) -> Dynamics:

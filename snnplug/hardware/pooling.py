@@ -35,7 +35,7 @@ def pool_module(
     _enter_pool(
         ledger,
         name,
-        type(m).__name__,
+        getattr(m, "counts_as", type(m).__name__),
         args[0] if args else next(iter(kwargs.values())),
         after,
         settings,

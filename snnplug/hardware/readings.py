@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from snnplug.hardware.dynamics import Dynamics, dynamics_of, is_snntorchs, is_spiking
 from snnplug.hardware.ledger import Ledger
 from snnplug.hardware.pooling import pool_axes, pool_module
+from snnplug.hardware.spike_trains import spike_train_layer
 
 _WEIGHTS = (
     nn.Linear,
@@ -76,6 +77,11 @@ class Readings:
         self._names[module] = name
         ledger, owner = self._ledger, self._owners.get(module)
         kind = type(module).__name__
+        counts_as = getattr(module, "counts_as", None)
+        if counts_as in ("Linear", "Conv2d"):
+            return Reading(
+                lambda m, a, k, out: spike_train_layer(ledger, name, m, _first(a, k), out)
+            )
         if isinstance(module, _WEIGHTS):
             if owner is not None and is_snntorchs(owner, "SConv2dLSTM"):
                 first = int(owner.in_channels)  # type: ignore[arg-type]
@@ -99,7 +105,8 @@ class Readings:
             return Reading(
                 lambda m, a, k, out: ledger.scales(name, kind, out.numel(), m.weights.numel())
             )
-        if pool_axes(kind) and type(module).__module__ == "torch.nn.modules.pooling":
+        from_torch = type(module).__module__ == "torch.nn.modules.pooling"
+        if pool_axes(counts_as or "") or (pool_axes(kind) and from_torch):
             return Reading(partial(pool_module, ledger, name))
         if is_torchs(module) and kind not in _FREE:
             return Reading(lambda m, a, k, out: ledger.list_unpriced(name, kind))

@@ -48,9 +48,14 @@ class SpikeTrainConv2d(SpikeTrainLayer):
         >>> layer((torch.rand(30, 2, 1, 12, 12) < 0.2).float()).shape
         torch.Size([30, 2, 4, 8, 8])
 
+    Hardware: as :class:`~snnplug.learning.spike_train_linear.SpikeTrainLinear`, the weights with
+    their exact borders.
+
     Reference:
         As the rules.
     """
+
+    counts_as: ClassVar[str] = "Conv2d"
 
     def __init__(
         self,
@@ -120,10 +125,13 @@ class SpikeTrainPool2d(nn.Module):
         >>> SpikeTrainPool2d(2)(torch.ones(30, 2, 4, 8, 8)).shape
         torch.Size([30, 2, 4, 4, 4])
 
-    Hardware: not counted yet.
+    Hardware: counted as ``nn.AvgPool2d``; the values that it sends are no spikes and cost the next
+    layer multiplications.
     """
 
     whole_sequence: ClassVar[bool] = True
+    #: What the hardware model takes it for.
+    counts_as: ClassVar[str] = "AvgPool2d"
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()

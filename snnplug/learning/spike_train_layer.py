@@ -11,6 +11,7 @@ from snnplug.kernels.spike_train import SpikeTrainDynamics
 from snnplug.learning.function import Layer, spike_train
 from snnplug.learning.rules import Rule, RuleName, rule_of
 from snnplug.learning.synapses import Synapses
+from snnplug.learning.weight_penalty import WeightPenalty, penalised
 
 
 class SpikeTrainLayer(nn.Module):
@@ -27,6 +28,8 @@ class SpikeTrainLayer(nn.Module):
 
     #: A :class:`~snnplug.layers.sequential.SpikingSequential` gives it all time steps.
     whole_sequence: ClassVar[bool] = True
+    #: Whose weights the hardware model takes its own for.
+    counts_as: ClassVar[str]
     recurrent_weight: nn.Parameter | None
     recurrent_mask: Tensor
 
@@ -48,6 +51,8 @@ class SpikeTrainLayer(nn.Module):
         self.rule = rule_of(rule)
         self.revived_spikes = revived_spikes
         self.init_range = init_range
+        #: Added to the gradients of its weights; None for nothing.
+        self.weight_penalty: WeightPenalty | None = None
         self.weight = nn.Parameter(weight)
         self.register_parameter("recurrent_weight", None)
         self.reset_parameters()
@@ -59,9 +64,12 @@ class SpikeTrainLayer(nn.Module):
     def run(self, x: Tensor, synapses: Synapses) -> Tensor:
         """Return the spikes ``(T, B, N)`` of trains ``(T, B, inputs)``."""
         own = self.recurrent_weight
-        recurrent = None if own is None else own * self.recurrent_mask
+        recurrent = None
+        if own is not None:
+            recurrent = penalised(own * self.recurrent_mask, self.weight_penalty)
+        weight = penalised(self.weight, self.weight_penalty)
         layer = Layer(synapses, self.dynamics, self.rule, self.revived_spikes)
-        return spike_train(x, self.weight, recurrent, layer)
+        return spike_train(x, weight, recurrent, layer)
 
     def extra_repr(self) -> str:
         """Show the sizes, the threshold and the rule."""

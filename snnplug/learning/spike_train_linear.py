@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -54,10 +56,16 @@ class SpikeTrainLinear(SpikeTrainLayer):
         >>> spk.shape, layer.weight.grad.shape
         (torch.Size([50, 3, 5]), torch.Size([5, 20]))
 
+    Hardware: the weights are counted as those of ``nn.Linear``, heard one step late, the neurons as
+    ``<name>.neurons`` with their membrane, their current and their count of resting steps, and
+    lateral inhibition as ``<name>.inhibition``, a synapse to every other neuron.
+
     Reference:
         As the rules. Deviation: a whole batch at once; the authors' programs take one sample at a
         time.
     """
+
+    counts_as: ClassVar[str] = "Linear"
 
     def __init__(
         self,

@@ -58,6 +58,9 @@ class SpikeTrainRecurrent(SpikeTrainLinear):
         >>> spk.shape, layer.recurrent_weight.grad.shape
         (torch.Size([50, 3, 8]), torch.Size([8, 8]))
 
+    Hardware: as its base class; the weights between the neurons are ``<name>.recurrent``, and those
+    that the mask takes out have a weight of 0.
+
     Reference:
         As :class:`~snnplug.learning.rules.STRSBP`.
     """

@@ -60,7 +60,7 @@ class DirectEncoding(Encoding):
 
 
 class BernoulliEncoding(Encoding):
-    r"""Spikes drawn anew at every step: :math:`x[t] \sim \mathrm{Bernoulli}(v)`, for v in [0, 1].
+    r"""Spikes drawn anew at every step: :math:`x[t] \sim \mathrm{Bernoulli}(r\,v)`, v in [0, 1].
 
     Training draws from torch's generator. Evaluation draws from a seed of its own, so that a
     validation neither disturbs the training nor depends on it.
@@ -69,9 +69,13 @@ class BernoulliEncoding(Encoding):
         num_steps: Time steps in evaluation.
         train_num_steps: Time steps in training; SNN-DC trains on one.
         seed: Seed of the evaluation.
+        max_rate: :math:`r`, spikes per step of the largest value.
 
     Shape:
         - input: ``(B, *)`` in [0, 1]; output: ``(T, B, *)`` of zeros and ones
+
+    Raises:
+        ArgumentError: ``max_rate`` is not above 0 and at most 1.
 
     Hardware: binary input, an accumulation per synapse that a spike reaches.
 
@@ -81,11 +85,21 @@ class BernoulliEncoding(Encoding):
         (torch.Size([4, 2, 3]), True)
 
     Reference:
-        S. Yin et al., BioCAS 2017: one Bernoulli sample of the pixels per time step.
+        S. Yin et al., BioCAS 2017: one Bernoulli sample of the pixels per time step. Y. Jin, W.
+        Zhang, P. Li, NeurIPS 2018, have ``max_rate`` 1/5.5 and 400 steps.
     """
 
-    def __init__(self, num_steps: int, train_num_steps: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        num_steps: int,
+        train_num_steps: int | None = None,
+        seed: int = 0,
+        max_rate: float = 1.0,
+    ) -> None:
         super().__init__(num_steps, train_num_steps)
+        if not 0 < max_rate <= 1:
+            raise ArgumentError(f"max_rate is {max_rate}; it has to be above 0 and at most 1")
+        self.max_rate = max_rate
         self.seed = seed
         self._drawn = 0
 
@@ -102,4 +116,4 @@ class BernoulliEncoding(Encoding):
             generator = torch.Generator(values.device).manual_seed(self.seed + self._drawn)
             self._drawn += 1
         noise = torch.rand(shape, dtype=values.dtype, device=values.device, generator=generator)
-        return (noise < values).to(values.dtype)
+        return (noise < self.max_rate * values).to(values.dtype)

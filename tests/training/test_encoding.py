@@ -59,3 +59,13 @@ def test_training_draws_from_the_global_seed() -> None:
 def test_refuses_numbers_of_steps_that_are_none(arguments: tuple[int, ...]) -> None:
     with pytest.raises(ArgumentError, match="at least 1"):
         BernoulliEncoding(*arguments)
+
+
+def test_the_largest_rate_scales_all_others() -> None:
+    torch.manual_seed(0)
+    values = torch.tensor([0.0, 0.5, 1.0])
+    seq = BernoulliEncoding(num_steps=20_000, max_rate=0.2)(values.unsqueeze(0))
+    torch.testing.assert_close(seq.mean(0)[0], 0.2 * values, atol=0.01, rtol=0)
+    for bad in (0.0, 1.5, float("nan")):
+        with pytest.raises(ArgumentError, match="max_rate"):
+            BernoulliEncoding(num_steps=3, max_rate=bad)

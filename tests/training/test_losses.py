@@ -1,4 +1,4 @@
-"""The squared hinge, and the cross entropy of spike counts."""
+"""The squared hinge, and the cross entropy and squared error of spike counts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import torch
 from snnplug.errors import ArgumentError
 from snnplug.training.losses import (
     CountCrossEntropy,
+    CountSquaredError,
     SquaredHinge,
     count_cross_entropy,
+    count_squared_error,
     squared_hinge,
 )
 
@@ -54,3 +56,28 @@ def test_cross_entropy_of_counts_is_snntorchs() -> None:
     torch.testing.assert_close(count_cross_entropy(spk, targets, scale=0.5), expected)
     with pytest.raises(ArgumentError, match=r"\(T, B, C\)"):
         count_cross_entropy(spk[0], targets)
+
+
+def test_squared_error_of_counts_by_hand() -> None:
+    spk = torch.zeros(50, 2, 3, dtype=torch.float64)
+    spk[:20, 0, 0] = 1  # its class: 15 short of 35
+    spk[:9, 0, 1] = 1  # 4 more than 5: within the margin
+    spk[:33, 1, 2] = 1  # its class: within the margin
+    spk[:11, 1, 0] = 1  # 6 too many
+    spk.requires_grad_()
+    loss = CountSquaredError()(spk, torch.tensor([0, 2]))
+    # Neurons that are 5 short of 5 are within the margin, too.
+    assert loss.item() == pytest.approx(0.5 * (15**2 + 6**2) / 2)
+    loss.backward()
+    assert spk.grad is not None
+    expected = torch.tensor([[-15.0, 0.0, 0.0], [6.0, 0.0, 0.0]], dtype=torch.float64) / 2
+    torch.testing.assert_close(spk.grad, expected.expand(50, 2, 3))
+    wide = count_squared_error(spk, torch.tensor([0, 2]), desired=20, undesired=0, margin=0)
+    assert wide.item() == pytest.approx(0.5 * (9**2 + 13**2 + 11**2) / 2)
+
+
+def test_squared_error_of_counts_refuses_what_it_cannot_take() -> None:
+    with pytest.raises(ArgumentError, match=r"\(T, B, C\)"):
+        count_squared_error(torch.zeros(4, 3), torch.tensor([0]))
+    with pytest.raises(ArgumentError, match="0 or more"):
+        count_squared_error(torch.zeros(4, 1, 3), torch.tensor([0]), margin=-1)
