@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
+from snnplug.callbacks.processes import gather_texts
 from snnplug.callbacks.run_folder import run_folder, write_json, write_text
 from snnplug.errors import ArgumentError
 from snnplug.hardware.activity import Activity
@@ -195,14 +196,4 @@ def counted_by_all(meter: Meter, trainer: pl.Trainer, device: torch.device) -> A
     if trainer.world_size == 1:
         return meter.activity()
     activity = meter.activity() if meter.samples else Activity(0, ())
-
-    def gather(text: str) -> list[str]:
-        mine = torch.tensor(list(text.encode()), dtype=torch.uint8, device=device)
-        lengths = trainer.strategy.all_gather(torch.tensor([len(mine)], device=device)).flatten()
-        padded = torch.zeros(int(lengths.max()), dtype=torch.uint8, device=device)
-        padded[: len(mine)] = mine
-        rows = trainer.strategy.all_gather(padded).reshape(len(lengths), -1)
-        pairs = zip(rows.tolist(), lengths.tolist(), strict=True)
-        return [bytes(row[:length]).decode() for row, length in pairs]
-
-    return activity.over_processes(gather)
+    return activity.over_processes(lambda text: gather_texts(text, trainer, device))
