@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -183,8 +182,6 @@ def _imported(name: str) -> nn.Module:
         raise ArgumentError(
             f"{name} is no checkpoint, no folder of a run and no MODULE:NAME (my_package:Net)"
         )
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     try:
         found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):

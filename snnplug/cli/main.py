@@ -92,6 +92,12 @@ def _cause(error: BaseException | None) -> SnnplugError | None:
     return error
 
 
+def _see_modules_here() -> None:
+    """Let a recipe name a class of ``my_net.py`` beside it, as ``python -m snnplug`` would."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+
+
 def _dispatch(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -111,6 +117,7 @@ def _dispatch(args: list[str]) -> int:
 
         return targets_command(rest)
     if command == "estimate":
+        _see_modules_here()
         from snnplug.cli.estimate import estimate_command
 
         return estimate_command(rest)
@@ -138,6 +145,7 @@ def _dispatch(args: list[str]) -> int:
         from snnplug.cli.recipes import resolve_configs
 
         resolved = [command, *resolve_configs(rest)]
+        _see_modules_here()
         # Threads of OpenMP that wait by spinning stall each other on a shared machine: an epoch of
         # the MNIST recipe on two loaded cores took 15 to 24 s with, 2.6 s without.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

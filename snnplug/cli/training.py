@@ -35,9 +35,14 @@ from snnplug.callbacks.epoch_seed import EpochSeed
 from snnplug.callbacks.hardware_target import HardwareTarget
 from snnplug.callbacks.run_folder import run_folder, write_text
 from snnplug.cli import resume
+from snnplug.cli.parser import RecipeParser
 from snnplug.cli.summary import print_summary
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.logger import RunLogger
+
+# The generated usage lists three hundred options before an error's one line.
+_USAGE = "snnplug %s -c NAME|FILE [--FIELD VALUE ...]"
+_NAMES = ("fit", "validate", "test", "predict")
 
 
 class SaveRecipe(SaveConfigCallback):
@@ -90,7 +95,11 @@ class SnnplugCLI(LightningCLI):
             save_config_callback=SaveRecipe,
             auto_configure_optimizers=False,
             seed_everything_default=0,
-            parser_kwargs={"prog": "snnplug"},
+            parser_class=RecipeParser,
+            parser_kwargs={
+                "prog": "snnplug",
+                **{name: {"usage": _USAGE % name} for name in _NAMES},
+            },
             args=list(args),
         )
 

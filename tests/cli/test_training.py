@@ -125,7 +125,11 @@ def test_sections_can_be_overridden(folder: Path) -> None:
         ("--data.root=nowhere", "no N-MNIST recording under"),
         ("--data.batch_size=0", "at least 1"),
         ("--model.decoding=counts", "decoding"),
-        ("--trainer.max_epocs=3", "max_epocs"),
+        ("--trainer.max_epocs=3", "Did you mean --trainer.max_epochs?"),
+        ("--model.netwrk.hidden=3", "Did you mean --model.network?"),
+        ("--data.bach_size=3", "Did you mean batch_size?"),
+        ("--data=NMNISTModule", "Did you mean NMNISTDataModule?"),
+        ("--model.optimizer.lrr=3", "Did you mean lr?"),
     ],
 )
 def test_mistakes_end_in_a_short_error(
@@ -141,3 +145,33 @@ def test_mistakes_end_in_a_short_error(
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
+    assert len(err.splitlines()) < 15
+
+
+def test_a_misspelt_section_of_a_recipe_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.yaml").write_text("trainr:\n  max_epochs: 3\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "-c", "mine.yaml"])
+    assert capsys.readouterr().err.endswith("Did you mean trainer.max_epochs?\n")
+
+
+def test_a_network_of_a_file_beside_the_recipe(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("beside_the_recipe.py").write_text(
+        "from torch import nn\n"
+        "import snnplug as sp\n\n\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, in_shape, num_classes):\n"
+        "        super().__init__()\n"
+        "        self.fc = nn.Linear(2312, num_classes)\n"
+        "        self.out = sp.Leaky(beta=0.9)\n\n"
+        "    def forward(self, frames):\n"
+        "        return self.out.run(self.fc(frames.flatten(2)))[0]\n",
+        encoding="utf-8",
+    )
+    overrides = ["--model.network=beside_the_recipe.Net", "--model.loss=CountCrossEntropy"]
+    assert launch("fit", *overrides, "--trainer.max_epochs=1") == 0
+    assert "nJ/inference" in capsys.readouterr().out
