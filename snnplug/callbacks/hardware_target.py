@@ -16,6 +16,7 @@ from snnplug.hardware.activity import Activity
 from snnplug.hardware.counting import Meter, measure
 from snnplug.hardware.report import EnergyReport
 from snnplug.hardware.target import Target, load_target
+from snnplug.training.media import log_table
 
 
 class HardwareTarget(pl.Callback):
@@ -136,9 +137,7 @@ class HardwareTarget(pl.Callback):
         if self.report is None:
             return
         columns, rows = self.report.rows()
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_table"):
-                logger.log_table(f"hardware/{self.target.key}/layers", columns=columns, data=rows)
+        log_table(trainer.loggers, f"hardware/{self.target.key}/layers", columns, rows)
         self._write(trainer, "")
 
     def _write(self, trainer: pl.Trainer, of: str) -> None:

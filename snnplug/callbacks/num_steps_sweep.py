@@ -21,6 +21,7 @@ from snnplug.hardware.report_table import amount
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.decoding import decode
 from snnplug.training.encoding import Encoding
+from snnplug.training.media import log_table
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,8 @@ class NumStepsSweep(pl.Callback):
             low, high = target.published_nj
             console.print(f"published for {target.name}: {low:,g} … {high:,g} nJ/inference")
         console.print(f"[dim]{target.statement}[/]")
-        key = target.key
+        log_table(trainer.loggers, f"hardware/{target.key}/num_steps", columns, rows)
         for logger in trainer.loggers:
-            if hasattr(logger, "log_table"):
-                logger.log_table(f"hardware/{key}/num_steps", columns=columns, data=rows)
             folder = run_folder(logger)
             if folder is not None:
                 content = [dict(zip(columns, row, strict=True)) for row in rows]

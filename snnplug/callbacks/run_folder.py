@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from snnplug.files import write_whole
@@ -18,6 +18,9 @@ def run_folder(logger: Logger) -> Path | None:
         folder = getattr(logger, name, None)
         if isinstance(folder, str | Path):
             return Path(folder)
+    if isinstance(logger, MLFlowLogger) and logger.version is not None:
+        # Where Lightning puts the checkpoints.
+        return Path(logger.save_dir or ".", str(logger.name), str(logger.version))
     return None
 
 

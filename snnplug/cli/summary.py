@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from snnplug.callbacks.hardware_target import HardwareTarget
+from snnplug.callbacks.run_folder import run_folder
 from snnplug.training.logger import RunLogger
 
 
@@ -29,14 +30,16 @@ def print_summary(trainer: pl.Trainer, best: str) -> None:
         if isinstance(callback, HardwareTarget) and callback.report is not None:
             console.print(callback.report)
     for logger in trainer.loggers:
+        folder = run_folder(logger)
+        if folder is not None:
+            console.print(f"[bold]run              [/] {_short(folder)}", soft_wrap=True)
         if isinstance(logger, RunLogger):
-            _print_run(console, logger)
+            _print_wandb(console, logger)
     if best:
         console.print(f"[bold]best checkpoint  [/] {_short(best)}", soft_wrap=True)
 
 
-def _print_run(console: Console, logger: RunLogger) -> None:
-    console.print(f"[bold]run              [/] {_short(logger.run_dir)}", soft_wrap=True)
+def _print_wandb(console: Console, logger: RunLogger) -> None:
     offline = logger.offline_dir
     if offline is not None:
         wandb, folder = _wandb(), _short(offline)

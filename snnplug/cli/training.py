@@ -30,9 +30,11 @@ import snnplug.networks.dense
 import snnplug.networks.leaky
 import snnplug.training.encoding
 import snnplug.training.losses  # noqa: F401
+from snnplug.callbacks.energy_front import EnergyFront
 from snnplug.callbacks.epoch_metrics import EpochMetrics
 from snnplug.callbacks.epoch_seed import EpochSeed
 from snnplug.callbacks.hardware_target import HardwareTarget
+from snnplug.callbacks.pictures import Pictures
 from snnplug.callbacks.run_folder import run_folder, write_text
 from snnplug.cli import resume
 from snnplug.cli.parser import RecipeParser
@@ -110,6 +112,8 @@ class SnnplugCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(EpochMetrics, "epoch_metrics")
         parser.add_lightning_class_args(EpochSeed, "epoch_seed")
+        parser.add_lightning_class_args(EnergyFront, "energy_front")
+        parser.add_lightning_class_args(Pictures, "pictures")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/acc",

@@ -99,12 +99,14 @@ class SpikingClassifier(pl.LightningModule):
             spk, cur = spk * heard, cur * heard
         return spk, cur
 
-    def _step(self, batch: tuple[Tensor, ...], stage: str) -> Tensor:
+    def _step(self, batch: tuple[Tensor, ...], stage: str) -> tuple[Tensor, Tensor]:
+        """Return the loss and what was decided, ``(B,)``."""
         samples, targets, *lengths = batch
         spk, cur = self._decided(samples, *lengths)
         loss: Tensor = self.loss(cur, targets)
         accuracy = cast(MulticlassAccuracy, self.accuracy[f"{stage}_acc"])
-        accuracy(decode(spk.detach(), cur.detach(), self.decoding), targets)
+        decided = decode(spk.detach(), cur.detach(), self.decoding)
+        accuracy(decided, targets)
         self.log(
             f"{stage}/loss",
             loss,
@@ -114,19 +116,21 @@ class SpikingClassifier(pl.LightningModule):
             sync_dist=stage != "train",
         )
         self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, prog_bar=True)
-        return loss
+        return loss, decided
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        return self._step(batch, "train")
+        return self._step(batch, "train")[0]
 
-    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        """Log loss and accuracy of a validation batch."""
-        self._step(batch, "val")
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
+        """Log loss and accuracy of a validation batch; return what callbacks may count."""
+        _, decided = self._step(batch, "val")
+        return {"decided": decided, "targets": batch[1]}
 
-    def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        """Log loss and accuracy of a test batch."""
-        self._step(batch, "test")
+    def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
+        """Log loss and accuracy of a test batch; return what callbacks may count."""
+        _, decided = self._step(batch, "test")
+        return {"decided": decided, "targets": batch[1]}
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the decided classes of a batch."""

@@ -6,11 +6,14 @@ import os
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 
 def logged_in() -> bool:
@@ -75,6 +78,19 @@ class RunLogger(WandbLogger):
         """The wandb run, begun when it is first asked for."""
         self.run_dir.mkdir(parents=True, exist_ok=True)  # wandb warns about a missing folder
         return super().experiment
+
+    @rank_zero_only
+    def log_histogram(
+        self, key: str, values: npt.NDArray[np.floating[Any]], step: int | None = None
+    ) -> None:
+        """Show how values are distributed."""
+        counted = wandb.Histogram(np_histogram=np.histogram(values, bins=64))
+        self.log_metrics(cast(Any, {key: counted}), step)
+
+    @rank_zero_only
+    def log_summary(self, figures: dict[str, float]) -> None:
+        """Write figures into the run's summary, which wandb's table of runs shows."""
+        self.experiment.summary.update(figures)
 
     def finish(self) -> None:
         """Write out what wandb still holds, and close the run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from snnplug.cli.main import main
 from snnplug.hardware.target import load_target, packaged_targets
+from tests.cli.test_loggers import PICTURES
 from tests.support import wandb_log
 from tests.support.events import write_nmnist
 
@@ -74,7 +76,27 @@ def test_fit_prints_the_bill_and_writes_one_folder(
     assert described["fingerprint"] == load_target("yin2017-28nm").fingerprint
     assert config["recipe"]["trainer"]["max_epochs"] == 2
     tables = list(run.glob("wandb/offline-run-*/files/media/table/hardware/**/*.json"))
-    assert any("layers" in path.name for path in tables)
+    assert {path.name.split("_")[0] for path in tables} == {"layers", "front"}
+    assert_wandb_shows_pictures(run)
+
+
+def assert_wandb_shows_pictures(run: Path) -> None:
+    log = wandb_log.log_of(run)
+    shown: dict[str, Any] = {}
+    for row in wandb_log.history(log):
+        shown |= row
+    kinds = {key[: -len("._type")]: kind for key, kind in shown.items() if key.endswith("._type")}
+    assert kinds["train/weight/layers_2_weight"] == "histogram"
+    assert kinds["activity/membrane/readout"] == "histogram"
+    assert {key for key, kind in kinds.items() if kind == "images/separated"} == PICTURES
+    for key in PICTURES:
+        (name,) = shown[f"{key}.filenames"]
+        assert (log.parent / "files" / name).read_bytes().startswith(b"\x89PNG")
+    summary = wandb_log.summary(log)
+    kept = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert summary["best/epoch"] == kept["epoch"]
+    assert summary[f"best/{ENERGY}"] == json.loads(lines[kept["epoch"]])[ENERGY]
 
 
 def test_the_saved_recipe_runs_again_and_checkpoints_need_no_pickle(folder: Path) -> None:

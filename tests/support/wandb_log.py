@@ -64,6 +64,15 @@ def history(path: Path) -> list[dict[str, Any]]:
     ]
 
 
+def summary(path: Path) -> dict[str, Any]:
+    """Return the run's summary."""
+    found: dict[str, Any] = {}
+    for record in records(path):
+        if record.WhichOneof("record_type") == "summary":
+            found.update(_items(record.summary.update))
+    return found
+
+
 def config(path: Path) -> dict[str, Any]:
     """Return the run's config."""
     found: dict[str, Any] = {}
