@@ -37,8 +37,13 @@ nitpicky = False
 html_theme = "furo"
 html_title = "snnplug"
 
-# Markdown. Nothing is executed: what runs in a page is run by the tests.
-nb_execution_mode = "off"
+# Markdown. Tutorials are executed and show what came out; other code is run by the tests.
+nb_execution_mode = "auto"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+nb_output_stderr = "remove"
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 

@@ -135,8 +135,11 @@ def extend(base: Mapping[str, Any], child: Mapping[str, Any], origin: str) -> di
             f"{base.get('family')!r}; leave it out, or extend a target of the same family"
         )
     sources = child.get("provenance", {})
+    # What the base does not state is judged with the whole: it may be misspelt.
     unsourced = [
-        key for key in _stated(child) if isinstance(sources, Mapping) and key not in sources
+        key
+        for key in _stated(child)
+        if isinstance(sources, Mapping) and key in base["provenance"] and key not in sources
     ]
     if unsourced:
         raise TargetError(

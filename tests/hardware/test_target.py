@@ -141,7 +141,10 @@ def test_extending_a_file_beside_it(tmp_path: Path) -> None:
         (child(family="per_event"), "family is 'per_event' and that of yin2017-28nm"),
         (child(name=None), "missing name; extends does not inherit it"),
         (child(provenance=None), "no [provenance] for datapath.weight_bits; the extended"),
-        (child(datapath={"weight_bit": 4}), "no [provenance] for datapath.weight_bit"),
+        (
+            child(datapath={"weight_bit": 4}),
+            "unknown key datapath.weight_bit. Did you mean weight_bits?",
+        ),
         (child(summary=None, name=None), "missing name, summary"),
     ],
 )

@@ -7,5 +7,6 @@ from pathlib import Path
 
 
 def python_blocks(page: Path) -> list[str]:
-    """Return the content of every fence marked ``python``, in order."""
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    """Return the content of every fence marked ``python``, and of every code cell, in order."""
+    fence = r"^```(?:python|\{code-cell\} ipython3\n(?:^:.*?\n)*)\n?(.*?)^```"
+    return re.findall(fence, page.read_text(encoding="utf-8"), re.M | re.S)
