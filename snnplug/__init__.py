@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from snnplug.hardware.activity_file import save_activity as save_activity
     from snnplug.hardware.comparison import compare as compare
     from snnplug.hardware.counting import measure as measure
+    from snnplug.hardware.energy_meter import EnergyMeter as EnergyMeter
     from snnplug.hardware.exploration import explore as explore
     from snnplug.hardware.integer_network import to_integers as to_integers
     from snnplug.hardware.quantisation import quantise as quantise
@@ -57,6 +58,7 @@ _HOME = {
     "Atan": "surrogate",
     "ContinuousIF": "neurons.continuous_if",
     "DiscontinuousIF": "neurons.discontinuous_if",
+    "EnergyMeter": "hardware.energy_meter",
     "EnergyReport": "hardware.report",
     "FastSigmoid": "surrogate",
     "Gaussian": "surrogate",

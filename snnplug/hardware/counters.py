@@ -47,19 +47,19 @@ class SynapticCounter:
         """Trailing axes of an input that need counts of their own."""
         return (self.fan_out if self.zero_fan_out is None else self.zero_fan_out).ndim
 
-    def add(self, x: Tensor, seen: Tally, batch: int) -> None:
+    def add(self, x: Tensor, seen: Tally, batch: int | None) -> None:
         """Add what one call saw.
 
         Args:
             x: The input, with any leading axes.
             seen: Its events, by :attr:`keep`.
-            batch: Samples in a time step; 0 if that is not known.
+            batch: Samples in a time step; 0 if that is not known, None to look for no repeats.
         """
         features = len(self.shape)
         self.presentations += prod(x.shape[: x.dim() - features])
         self.counts = self.counts + seen.counts
         self.operand = extended(self.operand, x, seen)
-        if seen.is_binary:
+        if seen.is_binary or batch is None:
             self.repeats.forget()
             return
         again = self.repeats.find(x.detach().reshape(-1, *self.shape), batch)
@@ -184,9 +184,9 @@ Counter = SynapticCounter | NeuronCounter | PoolCounter | ElementwiseCounter
 
 def extended(operand: Operand, x: Tensor, seen: Tally) -> Operand:
     """Return the operand with the values of ``x``, of which ``seen`` is the tally."""
-    if not seen.is_binary:
+    if seen.spike is None:
         return operand_of(x, operand)
-    return operand.join(operand_of_spikes(seen.events))
+    return operand.join(operand_of_spikes(seen.events, seen.spike))
 
 
 def exact_sum(counts: Tensor | int, weight: Counts | None = None) -> int:

@@ -14,6 +14,7 @@ from snnplug.hardware.function_ops import ADDITIONS, SUMS, FunctionWatch, additi
 from snnplug.hardware.ledger import Ledger
 from snnplug.hardware.pooling import functional_pool
 from snnplug.hardware.readings import Reading, Readings, is_torchs
+from snnplug.hardware.relaxation import Relaxation
 
 
 def measure(network: nn.Module, batch_dim: int = 1, num_steps: int = 1) -> Meter:
@@ -50,7 +51,13 @@ def measure(network: nn.Module, batch_dim: int = 1, num_steps: int = 1) -> Meter
 class Meter:
     """Forward hooks on a network, and the counts that they keep; made by :func:`measure`."""
 
-    def __init__(self, network: nn.Module, batch_dim: int = 1, num_steps: int = 1) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        batch_dim: int = 1,
+        num_steps: int = 1,
+        relaxation: Relaxation | None = None,
+    ) -> None:
         if num_steps < 1:
             raise ArgumentError(f"num_steps is {num_steps}; one sample takes 1 call or more")
         self.network = network
@@ -58,7 +65,7 @@ class Meter:
         self.num_steps = num_steps
         self._seen = 0  # samples x calls
         self._calls = 0
-        self._ledger = Ledger()
+        self._ledger = Ledger(relaxation)
         self._watch = FunctionWatch(self._function)
         self._within: list[tuple[str, int, int]] = []
         self._handles: list[Any] = []

@@ -26,6 +26,7 @@ from snnplug.hardware.fan_out import (
     zero_weight_fan_out,
 )
 from snnplug.hardware.operand import ANALOG, operand_of_spikes
+from snnplug.hardware.relaxation import Relaxation
 from snnplug.hardware.tally import Tally, spikes_of, tally
 from snnplug.hardware.value_range import operand_of
 
@@ -33,9 +34,15 @@ _C = TypeVar("_C", SynapticCounter, NeuronCounter, PoolCounter)
 
 
 class Ledger:
-    """Running counters by name, and what was seen that has no count."""
+    """Running counters by name, and what was seen that has no count.
 
-    def __init__(self) -> None:
+    Args:
+        relaxation: Takes in the gradients of what is counted, for a price alone: what repeats, and
+            weights of 0, are then not looked for.
+    """
+
+    def __init__(self, relaxation: Relaxation | None = None) -> None:
+        self._relaxation = relaxation
         self.counters: dict[str, Counter] = {}
         self.unpriced: dict[str, None] = {}
         #: Samples in a time step; 0 while that is not known.
@@ -145,7 +152,7 @@ class Ledger:
             self.counters[counter.name] = counter
         counter.presentations += prod(spk.shape[:leading])
         if dynamics.compares:
-            self._pending = counter, spk.detach()
+            self._pending = counter, spk
 
     def pool(self, name: str, kind: str, x: Tensor, features: int, fan_out: Counts | None) -> None:
         """Enter a call of a pooling layer; ``fan_out`` is for one that averages."""
@@ -160,6 +167,7 @@ class Ledger:
             seen = tally(x, fan_out.ndim)
             counter.counts = counter.counts + seen.counts
             counter.operand = extended(counter.operand, x, seen)
+            self._relax(counter, x, seen, fan_out)
             self.flush(x, seen)
             return
         self.flush()
@@ -213,11 +221,19 @@ class Ledger:
         if seen is None or x is None or not _same_memory(spk, x):
             seen = tally(spk)
         counter.spikes += seen.events
+        self._relax(counter, spk, seen)
 
     def _enter(self, counter: SynapticCounter, x: Tensor) -> Tally:
         seen = tally(x, counter.keep)
-        counter.add(x, seen, self.batch)
+        counter.add(x, seen, self.batch if self._relaxation is None else None)
+        self._relax(counter, x, seen, counter.fan_out)
         return seen
+
+    def _relax(
+        self, counter: Counter, x: Tensor, seen: Tally, fan_out: Counts | None = None
+    ) -> None:
+        if self._relaxation is not None:
+            self._relaxation.add(counter.name, x, seen, fan_out)
 
     def _new_synaptic(
         self, name: str, layer: nn.Linear | Convolution, shape: tuple[int, ...], to: tuple[int, ...]
@@ -232,7 +248,7 @@ class Ledger:
             prod(to),
             layer.weight.numel(),
             fan_out_of(layer, shape, to),
-            self._zeros(layer, shape, to),
+            None if self._relaxation else self._zeros(layer, shape, to),
             0 if layer.bias is None else prod(to),
             owner != name,
             window_of(layer, shape, to),

@@ -103,9 +103,9 @@ TERNARY = Operand((-1, 1))
 ANALOG = Operand(None)
 
 
-def operand_of_spikes(count: int) -> Operand:
-    """Return the operand of values of which ``count`` are 1 and all others 0."""
-    return BINARY if count else SILENT
+def operand_of_spikes(count: int, size: float = 1.0) -> Operand:
+    """Return the operand of values of which ``count`` are ``size`` and all others 0."""
+    return Operand((0, 1), size) if count else SILENT
 
 
 def _multiples(a: float, b: float) -> tuple[int, int]:

@@ -27,12 +27,18 @@ class Tally:
     Attributes:
         counts: Per site, int64, on the tensor's device; a number where no axis is kept.
         events: In total.
-        is_binary: Whether every value was exactly 0 or 1.
+        spike: The value of every event, where all are known to have the same: 1 for spikes,
+            another one for spikes that were scaled. None for all else.
     """
 
     counts: Tensor | int
     events: int
-    is_binary: bool
+    spike: float | None
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether every value was exactly 0 or 1."""
+        return self.spike == 1
 
 
 def tally(x: Tensor, keep: int = 0) -> Tally:
@@ -52,22 +58,23 @@ def tally(x: Tensor, keep: int = 0) -> Tally:
     """
     values = x.detach()
     sites = values.shape[values.dim() - keep :]
-    fast = _counts_if_binary(values, sites) if _is_fast(values) else None
-    if fast is not None:
-        return Tally(fast[1], fast[0], True)
+    for spike in _sizes(values) if _is_fast(values) else ():
+        fast = _counts_if_binary(values, sites, spike)
+        if fast is not None:
+            return Tally(fast[1], fast[0], spike)
     events = values != 0
-    binary = not _is_fast(values) and bool((values == events).all())
+    unit = 1.0 if not _is_fast(values) and bool((values == events).all()) else None
     if keep == 0:
         total = int(events.sum())
-        return Tally(total, total, binary)
+        return Tally(total, total, unit)
     counts = events.sum(tuple(range(values.dim() - keep))) if keep < values.dim() else events.long()
-    return Tally(counts, int(counts.sum()), binary)
+    return Tally(counts, int(counts.sum()), unit)
 
 
 def spikes_of(x: Tensor) -> int | None:
     """Return how many values are 1 if all others are exactly 0, else None."""
     if _is_fast(x):
-        fast = _counts_if_binary(x.detach(), torch.Size())
+        fast = _counts_if_binary(x.detach(), torch.Size(), 1.0)
         return None if fast is None else fast[0]
     events = x != 0
     return int(events.sum()) if bool((x == events).all()) else None
@@ -78,12 +85,25 @@ def _is_fast(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
 
 
-def _counts_if_binary(x: Tensor, sites: torch.Size) -> tuple[int, Tensor | int] | None:
-    """Return the ones, in total and per site, if every value is 0 or 1, else None."""
+def _sizes(x: Tensor) -> tuple[float, ...]:
+    """Return what the size of a spike may be, after a look at some of the values."""
+    # An odd stride: neither one place of a feature map nor the first, silent, time step alone.
+    some = x.flatten()[:: x.numel() // _PROBE | 1]
+    size = float(some.max())
+    if not size > 0:
+        return (1.0,)  # silent so far
+    scaled = size < float("inf") and bool(((some == 0) | (some == size)).all())
+    return (size,) if scaled else ()
+
+
+def _counts_if_binary(
+    x: Tensor, sites: torch.Size, spike: float
+) -> tuple[int, Tensor | int] | None:
+    """Return the spikes, in total and per site, if every other value is 0, else None."""
     if native.library() is None:
-        counts = _counts_by_sums(x, sites)
+        counts = _counts_by_sums(x, sites) if spike == 1 else None
         return None if counts is None else (int(counts.sum()), counts if sites else int(counts))
-    seen = native.count_spikes(x.contiguous(), prod(sites))
+    seen = native.count_spikes(x.contiguous(), prod(sites), spike)
     if seen is None:
         return None
     return seen[0], seen[1].reshape(sites) if sites else seen[0]

@@ -39,7 +39,10 @@ def _load() -> ctypes.CDLL | None:
     lib.snp_recurrent_forward.argtypes = [pointer, ctypes.c_int]
     lib.snp_recurrent_backward.argtypes = [pointer, ctypes.c_int]
     lib.snp_recurrent_backward.restype = integer
-    lib.snp_count_spikes.argtypes = [pointer, integer, integer, pointer, ctypes.c_int]
+    lib.snp_count_spikes.argtypes = [
+        *(pointer, integer, integer),
+        *(ctypes.c_float, pointer, ctypes.c_int),
+    ]
     lib.snp_count_spikes.restype = integer
     lib.snp_spike_bits.argtypes = [pointer, *[integer] * 3, pointer, pointer, ctypes.c_int]
     lib.snp_spike_bits.restype = integer
@@ -137,16 +140,17 @@ def limit_memory(num_bytes: int) -> None:
         lib.snp_pool_limit(num_bytes)
 
 
-def count_spikes(values: Tensor, sites: int) -> tuple[int, Tensor] | None:
-    """Count the ones of a contiguous float32 tensor in one read.
+def count_spikes(values: Tensor, sites: int, spike: float = 1.0) -> tuple[int, Tensor] | None:
+    """Count the spikes of a contiguous float32 tensor in one read.
 
     Args:
         values: Any shape; the last ``sites`` values of each row are counted apart.
         sites: How many counters to keep; 1 counts all together.
+        spike: The value of a spike, which float32 holds.
 
     Returns:
-        The number of ones and the counters ``(sites,)``, int64; or None when a value is neither 0
-        nor 1, or there is no native library.
+        The number of spikes and the counters ``(sites,)``, int64; or None when a value is neither 0
+        nor a spike, or there is no native library.
     """
     lib = library()
     if lib is None:
@@ -154,7 +158,8 @@ def count_spikes(values: Tensor, sites: int) -> tuple[int, Tensor] | None:
     counts = torch.zeros(sites, dtype=torch.int64)
     where = counts.data_ptr() if sites > 1 else None
     rows = values.numel() // sites
-    total = lib.snp_count_spikes(values.data_ptr(), rows, sites, where, torch.get_num_threads())
+    threads = torch.get_num_threads()
+    total = lib.snp_count_spikes(values.data_ptr(), rows, sites, spike, where, threads)
     if total < 0:
         return None
     return total, counts if sites > 1 else torch.tensor([total])

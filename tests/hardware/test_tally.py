@@ -7,7 +7,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from snnplug.hardware.operand import operand_of_spikes
 from snnplug.hardware.tally import spikes_of, tally
+from snnplug.hardware.value_range import operand_of
 from snnplug.kernels import native
 
 
@@ -59,6 +61,20 @@ def test_agrees_with_python(rows: list[list[float]]) -> None:
         sum(v != 0 for v in column) for column in zip(*rows, strict=True)
     ]
     assert bool(seen.is_binary) == all(v in (0.0, 1.0) for row in rows for v in row)
+
+
+@pytest.mark.parametrize("size", [0.5, 1.25, 1 / 0.9])
+def test_spikes_of_another_size_are_known_by_it(size: float) -> None:
+    x = (torch.rand(100, 700, generator=torch.Generator().manual_seed(0)) < 0.1) * size
+    x[:50] = 0  # a silent beginning
+    seen = tally(x, 1)
+    assert seen.counts.tolist() == (x != 0).sum(0).tolist()
+    known = None if native.library() is None else x.max().item()
+    assert (seen.spike, seen.is_binary) == (known, False)
+    assert operand_of_spikes(seen.events, x.max().item()) == operand_of(x)
+    x[99, 699] = 2 * size
+    assert tally(x).spike is None
+    assert tally(x, 1).counts.tolist() == (x != 0).sum(0).tolist()
 
 
 def test_many_spikes_are_counted_exactly() -> None:

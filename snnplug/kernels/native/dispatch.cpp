@@ -16,7 +16,7 @@ namespace snp {
   void neurons_backward(const NeuronsBackward&, int);                                     \
   void recurrent_forward(const NeuronsForward&, int);                                     \
   int64_t recurrent_backward(const NeuronsBackward&, int);                                \
-  int64_t count_spikes(const float*, int64_t, int64_t, int64_t*, int);                    \
+  int64_t count_spikes(const float*, int64_t, int64_t, float, int64_t*, int);             \
   int64_t spike_bits(const float*, int64_t, int64_t, int64_t, uint64_t*, int32_t*, int);  \
   int64_t spike_scratch(int64_t, int64_t, int64_t, int);                                  \
   void spike_linear_forward(const SpikeLinear&, int);                                     \
@@ -120,8 +120,8 @@ SNP_EXPORT int64_t snp_recurrent_backward(const snp::NeuronsBackward* args, int 
 }
 
 SNP_EXPORT int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites,
-                                    int64_t* counts, int threads) {
-  return snp::chosen().table.count_spikes(values, rows, sites, counts, threads);
+                                    float spike, int64_t* counts, int threads) {
+  return snp::chosen().table.count_spikes(values, rows, sites, spike, counts, threads);
 }
 
 SNP_EXPORT int64_t snp_spike_bits(const float* x, int64_t rows, int64_t features, int64_t most,

@@ -239,9 +239,9 @@ struct Table {
   void (*neurons_backward)(const NeuronsBackward&, int threads);
   void (*recurrent_forward)(const NeuronsForward&, int threads);
   int64_t (*recurrent_backward)(const NeuronsBackward&, int threads);  // returns the bits that are set
-  // Returns the number of ones if every value is 0 or 1, else -1; adds to counts (sites) if given.
-  int64_t (*count_spikes)(const float* values, int64_t rows, int64_t sites, int64_t* counts,
-                          int threads);
+  // Returns how many values equal spike if all others are 0, else -1; adds to counts (sites) if given.
+  int64_t (*count_spikes)(const float* values, int64_t rows, int64_t sites, float spike,
+                          int64_t* counts, int threads);
   // Returns how many values are not zero, or -1 (and bits without meaning) if more than `most`, or
   // if a few rows have more than their share of it; sets graded if one of them is not 1.
   // Without bits looks at those few rows only, and returns 0 or -1.

@@ -26,8 +26,8 @@ void neurons(int threads);  // neurons.cpp
 extern "C" {
 const char* snp_isa();
 int snp_use_isa(int which);
-int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites, int64_t* counts,
-                         int threads);
+int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites, float spike,
+                         int64_t* counts, int threads);
 int64_t snp_spike_bits(const float* x, int64_t rows, int64_t features, int64_t most, uint64_t* bits,
                        int32_t* graded, int threads);
 int64_t snp_spike_scratch(int64_t rows, int64_t features, int64_t nonzeros, int threads);
@@ -58,15 +58,15 @@ int64_t snp_pool_kept();
 
 namespace {
 
-void count(int64_t rows, int64_t sites, int threads) {
-  Array values = spikes(rows * sites, 0.3, 1.0f);
+void count(int64_t rows, int64_t sites, float height, int threads) {
+  Array values = spikes(rows * sites, 0.3, height);
   std::vector<int64_t> counts(sites, 0);
-  const int64_t total = snp_count_spikes(values.data(), rows, sites, nullptr, threads);
-  const int64_t apart = snp_count_spikes(values.data(), rows, sites, counts.data(), threads);
+  const int64_t total = snp_count_spikes(values.data(), rows, sites, height, nullptr, threads);
+  const int64_t apart = snp_count_spikes(values.data(), rows, sites, height, counts.data(), threads);
   require(total == apart, "the two ways to count disagree");
   if (values.empty()) return;
   values.back() = 0.5f;
-  require(snp_count_spikes(values.data(), rows, sites, nullptr, threads) < 0, "0.5 is a spike");
+  require(snp_count_spikes(values.data(), rows, sites, height, nullptr, threads) < 0, "0.5 is a spike");
 }
 
 void spike_linear(int64_t rows, int64_t features, int64_t columns, double density, float height,
@@ -352,7 +352,8 @@ void kernels(int threads) {
     for (const int64_t steps : {1, 2, 50}) crossings(9, steps, refractory);
   neurons(threads);
   for (const int64_t rows : {0, 1, 5, 200})
-    for (const int64_t sites : {1, 7, 257}) count(rows, sites, threads);
+    for (const int64_t sites : {1, 7, 257})
+      for (const float height : {1.0f, 1.25f}) count(rows, sites, height, threads);
   for (const int64_t rows : {1, 64, 200})
     for (const int64_t features : {1, 63, 64, 130})
       for (const int64_t columns : {1, 64, 70})
@@ -454,7 +455,7 @@ int main(int argc, char** argv) {
     std::printf("%s\n", snp_isa());
   }
   // Two callers at a time, such as the backward passes of two losses.
-  at_once(2, [](int) { count(200, 257, 2); });
+  at_once(2, [](int) { count(200, 257, 1.0f, 2); });
   at_once(4, use_pool);
   snp_pool_clear();
 }
