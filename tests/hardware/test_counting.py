@@ -48,6 +48,7 @@ def test_linear_equals_brute_force(
     assert (counted.synops, counted.dense_synops) == linear_synops(layer, x)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(data=st.data())
 def test_conv_equals_brute_force(data: st.DataObject) -> None:
