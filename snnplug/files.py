@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from pathlib import Path
 
 from snnplug.errors import ArgumentError
@@ -35,3 +36,36 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
     except OSError as error:
         raise ArgumentError(f"cannot write {path}: {error.strerror}") from error
     return path
+
+
+def lock(path: str | Path, wait_s: float = 0.0) -> int:
+    """Hold a file against other processes until it is closed or this process ends, however it ends.
+
+    Where the system has no such locks, as on Windows, nobody is kept out.
+
+    Args:
+        path: The file; made if it is not there.
+        wait_s: How long to wait for another process to let it go.
+
+    Returns:
+        The descriptor of the open file, for ``os.close``.
+
+    Raises:
+        BlockingIOError: Another holds it.
+        OSError: It cannot be written.
+    """
+    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return file
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(file)
+                raise
+            time.sleep(0.1)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, MLFlowLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from snnplug.errors import ArgumentError
 from snnplug.files import write_whole
 
 
@@ -26,8 +27,15 @@ def run_folder(logger: Logger) -> Path | None:
 
 @rank_zero_only
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is whole or not there, on the first process only."""
-    write_whole(path, text)
+    """Write a file so that it is whole or not there, on the first process only.
+
+    Where that fails, on a full disk for example, the file that was there stays, and the run goes on
+    with a warning.
+    """
+    try:
+        write_whole(path, text)
+    except ArgumentError as error:
+        rank_zero_warn(f"{error}; the run goes on")
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -40,7 +40,10 @@ def print_summary(trainer: pl.Trainer, best: str) -> None:
 
 
 def _print_wandb(console: Console, logger: RunLogger) -> None:
-    offline = logger.offline_dir
+    offline, online = logger.offline_dir, logger.online_dir
+    if online is not None:
+        sync = f"{_wandb()} sync {_short(online)}"
+        console.print(f"[bold]if wandb lacks it[/] {sync}", soft_wrap=True)
     if offline is not None:
         wandb, folder = _wandb(), _short(offline)
         console.print(f"[bold]look at it here  [/] {wandb} leet {folder}", soft_wrap=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import yaml
+from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 # Imported for their short names in recipes: `class_path: DenseSNN`.
@@ -39,6 +43,8 @@ from snnplug.callbacks.run_folder import run_folder, write_text
 from snnplug.cli import resume
 from snnplug.cli.parser import RecipeParser
 from snnplug.cli.summary import print_summary
+from snnplug.errors import RecipeError
+from snnplug.training.checkpoint_io import RunCheckpointIO, check_checkpoint
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.logger import RunLogger
 
@@ -62,11 +68,17 @@ class SaveRecipe(SaveConfigCallback):
         if _is_dry(trainer) or stage != "fit":
             return
         config = self.config.clone()
+        is_new = config["ckpt_path"] is None
         config["ckpt_path"] = None  # launching a resumed run's recipe again starts a new run
         text = self.parser.dump(config, skip_none=False)
         for logger in trainer.loggers:
-            logger.log_hyperparams({"recipe": yaml.safe_load(text)})
             folder = run_folder(logger)
+            if folder is not None and is_new and (folder / resume.LAST).exists():
+                raise RecipeError(
+                    f"the run {folder} is there already; add --ckpt_path {folder} to go on with "
+                    "it, or leave the logger's id out to begin another"
+                )
+            logger.log_hyperparams({"recipe": yaml.safe_load(text)})
             if folder is not None:
                 _keep_earlier(folder / "recipe.yaml", text)
                 write_text(folder / "recipe.yaml", text)
@@ -160,10 +172,37 @@ class SnnplugCLI(LightningCLI):
                     str, (run.parent.parent, run.parent.name, run.name)
                 )
                 config.ckpt_path = str(run / resume.LAST)
+        if config.ckpt_path not in _FOUND_BY_LIGHTNING and "://" not in str(config.ckpt_path):
+            check_checkpoint(config.ckpt_path)
         _show_differences(
             config.ckpt_path,
             yaml.safe_load(self._subcommand_parsers[subcommand].dump(config, skip_none=False)),
         )
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Make the trainer; a checkpoint that cannot be written does not stop it."""
+        trainer = super().instantiate_trainer(**kwargs)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = RunCheckpointIO()
+        return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it, and close the loggers' runs however it ends."""
+        code = 1
+        try:
+            super()._run_subcommand(subcommand)
+            code = 0
+        except SystemExit as exit_:
+            # Lightning ends an interrupted run in good order, and then the process with 1.
+            if isinstance(exit_.__context__, KeyboardInterrupt):
+                code = 130
+                _say_how_to_go_on(self.trainer)
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            for logger in self.trainer.loggers:
+                if isinstance(logger, RunLogger):
+                    logger.finish(code)
 
     def after_fit(self) -> None:
         """Test the best checkpoint, and say where everything is."""
@@ -171,6 +210,7 @@ class SnnplugCLI(LightningCLI):
         if _is_dry(trainer):
             return
         best = self._get(self.config_init, "checkpoint").best_model_path
+        best = best if best and Path(best).exists() else ""
         if self.config.fit.test_after_fit and best:
             trainer.test(
                 self.model,
@@ -180,6 +220,17 @@ class SnnplugCLI(LightningCLI):
                 weights_only=True,
             )
         print_summary(trainer, best)
+
+
+_FOUND_BY_LIGHTNING = ("best", "last", "hpc", "registry")
+
+
+@rank_zero_only
+def _say_how_to_go_on(trainer: pl.Trainer) -> None:
+    """Name the run that an interrupt has stopped, if it can be continued."""
+    for logger in trainer.loggers:
+        if isinstance(logger, RunLogger) and (logger.run_dir / resume.LAST).is_file():
+            print(f"to go on, add: --ckpt_path {logger.run_dir}", file=sys.stderr)
 
 
 @rank_zero_only
@@ -207,8 +258,8 @@ def quieten() -> None:
 def run(args: Sequence[str]) -> int:
     """Parse ``args`` (``fit --config FILE …``), do it, and return the exit code."""
     quieten()
-    cli = SnnplugCLI(args)
-    for logger in cli.trainer.loggers:
-        if isinstance(logger, RunLogger):
-            logger.finish()
+    # A recipe names classes of Python's; jsonargparse knows which are none of its business.
+    with suppress(TypeError):  # an older one has no such list
+        set_parsing_settings(import_path_denylist=[])
+    SnnplugCLI(args)
     return 0
