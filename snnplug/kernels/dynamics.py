@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import pi, sqrt
 from typing import NamedTuple
 
@@ -119,8 +120,9 @@ def rebuilt(kind: str, parameters: list[float], inclusive: bool) -> Surrogate:
     return HardFire(surrogate.width, inclusive) if isinstance(surrogate, HardFire) else surrogate
 
 
-def native_surrogate(kind: str, parameters: list[float]) -> tuple[int, list[float]]:
+@lru_cache
+def native_surrogate(surrogate: Surrogate) -> tuple[int, tuple[float, ...]]:
     """Return the number of a surrogate in the native kernels, and its constants there."""
-    number, constants = _NATIVE[_BY_KIND[kind]]
-    values = constants(*parameters)
-    return number, [*values, *[0.0] * (_MOST_CONSTANTS - len(values))]
+    number, constants = _NATIVE[type(surrogate)]
+    values = constants(*surrogate.parameters())
+    return number, (*values, *[0.0] * (_MOST_CONSTANTS - len(values)))

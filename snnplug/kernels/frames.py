@@ -206,9 +206,7 @@ def _native(
     if any(site.itemsize != size for _, site in pairs):
         pairs = [(t, site.astype(f"u{size}", copy=False)) for t, site in pairs]
     shape = (task.num_steps, batch, task.sites)
-    count = task.num_steps * batch * task.sites
-    words = -(-count * task.dtype.itemsize // 4)
-    out = native.empty((words,)).view(task.dtype)[:count].view(shape)
+    out = native.empty(shape, task.dtype)
     fates = np.empty((batch, _FATES), dtype=np.int64)
     times, where = _addresses([t for t, _ in pairs]), _addresses([site for _, site in pairs])
     events = np.array([len(t) for t, _ in pairs], dtype=np.int64)

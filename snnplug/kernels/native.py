@@ -12,8 +12,8 @@ import torch  # before the library, so that both share one OpenMP runtime
 from torch import Tensor
 from torch.nn import Parameter
 
-# Below this many values a fresh array costs less than asking the pool.
-_POOL_FROM = 1 << 18
+# From so many bytes on the C library may take an array fresh from the system each time.
+_POOL_FROM = 128 * 1024
 _NAMES = ("libsnnplug_kernels.so", "libsnnplug_kernels.dylib", "libsnnplug_kernels.dll")
 
 
@@ -170,15 +170,18 @@ _new_capsule.restype = ctypes.py_object
 _new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 
 
-def empty(shape: tuple[int, ...]) -> Tensor:
-    """Return a float32 tensor with any content, from the pool if it is large.
+def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return a tensor with any content, from the pool if it is large.
 
     A fresh large array costs a page fault every 4 KiB; memory used before does not.
     """
     count = prod(shape)
-    lib = library() if count >= _POOL_FROM else None
-    managed = lib.snp_pool_tensor(count) if lib is not None else None
+    num_bytes = count * dtype.itemsize
+    lib = library() if num_bytes >= _POOL_FROM else None
+    managed = lib.snp_pool_tensor(-(-num_bytes // 4)) if lib is not None else None
     if not managed:
-        return torch.empty(shape)
+        return torch.empty(shape, dtype=dtype)
     flat: Tensor = torch.utils.dlpack.from_dlpack(_new_capsule(managed, b"dltensor", None))
+    if dtype != torch.float32:
+        flat = flat.view(torch.uint8)[:num_bytes].view(dtype)
     return flat.view(shape)

@@ -98,7 +98,7 @@ def _at(tensor: Tensor | None) -> int | None:
 def _layer(
     num_steps: int, cur: Tensor | None, state: State, p: Parameters, rule: StepRule
 ) -> _Neurons:
-    number, constants = native_surrogate(rule.surrogate.kind, list(rule.surrogate.parameters()))
+    number, constants = native_surrogate(rule.surrogate)
     return _Neurons(
         num_steps,
         state.mem.numel(),
@@ -110,7 +110,7 @@ def _layer(
         rule.immediate,
         rule.learned,
         p.graded.item(),
-        (ctypes.c_float * len(constants))(*constants),
+        constants,
         _at(cur),
         state.mem.data_ptr(),
         _at(state.syn),
@@ -178,7 +178,7 @@ def backward(
     scratch, bits = _scratch(p), None
     if p.weight is not None:
         rows, words = (len(grad_spk) - 1) * shape[0], -(-shape[1] // 64)
-        bits = torch.empty(rows, words, dtype=torch.int64)
+        bits = native.empty((rows, words), torch.int64)
     args = _NeuronsBackward(
         _layer(len(grad_spk), cur, start, p, rule),
         *map(_at, (grad_spk, grads.syn, grads.mem, grad_cur, spk, syn, mem)),

@@ -27,6 +27,7 @@ parameters are learned, and the membrane before an attached reset to zero. No sp
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -110,15 +111,28 @@ def neurons(
         dynamics.reset,
         surrogate.kind,
         list(surrogate.parameters()),
-        surrogate.inclusive,
-        not dynamics.detach_reset,
-        not dynamics.reset_delay and dynamics.reset != "none",
-        learned,
+        [
+            surrogate.inclusive,
+            not dynamics.detach_reset,
+            not dynamics.reset_delay and dynamics.reset != "none",
+            learned,
+        ],
         _is_native(cur, parameters),
         kept,
     )
     last = None if state.spk is None else spk[-1].clone()
     return spk, State(mem, None if state.syn is None else syn, last)
+
+
+@lru_cache
+def _rule(
+    reset: str, surrogate: str, constants: tuple[float, ...], flags: tuple[bool, ...]
+) -> StepRule:
+    """Return the rule that an operator is told of: few arguments, since each takes time."""
+    inclusive, attached, immediate, learned = flags
+    return StepRule(
+        reset, rebuilt(surrogate, list(constants), inclusive), attached, immediate, learned
+    )
 
 
 @torch.library.custom_op("snnplug::neurons", mutates_args=())
@@ -137,15 +151,12 @@ def _forward(
     reset: str,
     surrogate: str,
     constants: list[float],
-    inclusive: bool,
-    attached: bool,
-    immediate: bool,
-    learned: bool,
+    flags: list[bool],
     native_kernel: bool,
     kept: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return spikes, synaptic current, membrane, and what backward needs beside the inputs."""
-    rule = StepRule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
+    rule = _rule(reset, surrogate, tuple(constants), tuple(flags))
     state, second = State(mem, syn, spk), syn is not None
     p = Parameters(beta, threshold, graded.to(cur.dtype), alpha, own, weight, bias)
     from_current = native_kernel and weight is None
@@ -167,8 +178,8 @@ def _(
     cur: Tensor, mem: Tensor, syn: Tensor | None, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     weight, native_kernel, kept = rest[6], *rest[-2:]
-    reset, surrogate, constants, inclusive, *flags = rest[8:15]
-    rule = StepRule(reset, rebuilt(surrogate, constants, inclusive), *flags)
+    reset, surrogate, constants, flags = rest[8:12]
+    rule = _rule(reset, surrogate, tuple(constants), tuple(flags))
     from_current = native_kernel and weight is None
     rows = kept_rows(rule, syn is not None) if kept and not from_current else 0
     return (
@@ -198,10 +209,7 @@ def _backward(
     reset: str,
     surrogate: str,
     constants: list[float],
-    inclusive: bool,
-    attached: bool,
-    immediate: bool,
-    learned: bool,
+    flags: list[bool],
     native_kernel: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of current, membrane, synaptic current, spikes, parameters and weight.
@@ -209,7 +217,7 @@ def _backward(
     Those of the parameters are (alpha, beta, threshold, own, graded) per neuron and sample: they
     are summed over the samples outside, in an order that does not depend on the number of threads.
     """
-    rule = StepRule(reset, rebuilt(surrogate, constants, inclusive), attached, immediate, learned)
+    rule = _rule(reset, surrogate, tuple(constants), tuple(flags))
     start, grads = State(mem, syn, spk), State(grad_mem, grad_syn)
     p = Parameters(beta, threshold, graded.to(mem.dtype), alpha, own, weight)
     rows = trace_of(trace, rule, syn is not None) if len(trace) else None
@@ -236,7 +244,7 @@ def _(
     spk: Tensor | None,
     *rest: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    learned: bool = rest[-2]
+    learned: bool = rest[-2][-1]
     weight: Tensor | None = rest[5]
     return (
         torch.empty_like(grad_spk),
@@ -252,7 +260,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
     cur, *tensors = inputs[:11]
     trace = output[3]
     ctx.save_for_backward(None if len(trace) else cur, trace, *tensors[:-1])
-    ctx.constants = inputs[11:19]
+    ctx.constants = inputs[11:16]
     ctx.set_materialize_grads(False)
 
 
@@ -293,7 +301,7 @@ def _vjp(
         summed(3, needs[8]),
         d_weight if needs[9] else None,
         grad_cur.sum((0, 1)) if needs[10] else None,
-        *(None for _ in range(9)),
+        *(None for _ in range(6)),
     )
 
 

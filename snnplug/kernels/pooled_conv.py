@@ -179,7 +179,7 @@ def _forward(
         return out.contiguous(), _places(index, dense.shape[3], window, step), bits, kind
     windows = _windows(x.shape, weight.shape, geometry, window, step)
     out = native.empty((x.shape[0], weight.shape[0], *windows))
-    which = torch.empty(out.shape, dtype=torch.uint8)
+    which = native.empty(tuple(out.shape), torch.uint8)
     arrays = {"bits": bits, "x": x if graded else None, "weight": weight, "bias": bias}
     _run(
         "snp_pooled_conv_forward",

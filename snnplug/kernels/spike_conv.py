@@ -223,7 +223,7 @@ def _bits(x: Tensor, most: int) -> tuple[int, Tensor, bool]:
     The number is negative, and the rest without meaning, if it is more than ``most``.
     """
     features = x.numel() // x.shape[0]
-    bits = torch.empty(x.shape[0], -(-features // 64), dtype=torch.int64)
+    bits = native.empty((x.shape[0], -(-features // 64)), torch.int64)
     graded = ctypes.c_int32()
     nonzeros = _call(
         "snp_spike_bits",

@@ -150,7 +150,7 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Te
     (rows, features), columns = x.shape, weight.shape[0]
     threads = torch.get_num_threads()
     out = native.empty((rows, columns))
-    bits = torch.empty(rows, -(-features // 64), dtype=torch.int64)
+    bits = native.empty((rows, -(-features // 64)), torch.int64)
     graded = ctypes.c_int32()
     nonzeros = _call(
         "snp_spike_bits",

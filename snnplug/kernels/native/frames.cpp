@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels.h"
-#include "vector.h"
+#include "stream.h"
 
 namespace snp {
 namespace SNP_ISA {
@@ -14,30 +14,6 @@ namespace {
 
 // From here on the output does not stay in the caches until it is read.
 constexpr int64_t kStreamFrom = 1 << 20;
-constexpr int64_t kLine = 64;
-
-// Writes one cache line past the caches, without reading it first.
-inline void stream_line(void* to, const void* from) {
-#if defined(__AVX512F__)
-  _mm512_stream_si512(static_cast<__m512i*>(to), _mm512_load_si512(from));
-#elif defined(__AVX__)
-  for (int k = 0; k < 2; ++k)
-    _mm256_stream_si256(static_cast<__m256i*>(to) + k,
-                        _mm256_load_si256(static_cast<const __m256i*>(from) + k));
-#elif defined(__SSE2__)
-  for (int k = 0; k < 4; ++k)
-    _mm_stream_si128(static_cast<__m128i*>(to) + k,
-                     _mm_load_si128(static_cast<const __m128i*>(from) + k));
-#else
-  std::memcpy(to, from, kLine);
-#endif
-}
-
-inline void finish_streams() {
-#if defined(__SSE2__)
-  _mm_sfence();
-#endif
-}
 
 // Writes the counts of one bin, clipped, and clears them; returns how many events were clipped.
 template <class Count, class Value>

@@ -1,5 +1,5 @@
 // One neuron, one time step: forward in snnTorch's order of operations, so that spikes are the same
-// to the last bit, and backward.
+// to the last bit, and backward. V is float, or Lanes for as many neurons at once.
 #pragma once
 
 #include <limits>
@@ -57,7 +57,8 @@ inline void with_flag(bool flag, Work work) {
 }
 
 // Fires above the threshold, or from it on: `above` is then the largest number below 0.
-inline float fires(float mem, float threshold, float above) {
+template <class V>
+inline V fires(V mem, V threshold, float above) {
   return mem - threshold > above ? 1.0f : 0.0f;
 }
 
@@ -65,19 +66,20 @@ inline float above(bool inclusive) {
   return inclusive ? -std::numeric_limits<float>::denorm_min() : 0.0f;
 }
 
+template <class V>
 struct Values {
-  float syn;       // synaptic current after the step
-  float fired;     // what the membrane before the step says: the reset that is due
-  float pre;       // membrane before any reset
-  float potential; // what is compared with the threshold
-  float spike;
-  float mem;       // membrane after the step
+  V syn;        // synaptic current after the step
+  V fired;      // what the membrane before the step says: the reset that is due
+  V pre;        // membrane before any reset
+  V potential;  // what is compared with the threshold
+  V spike;
+  V mem;        // membrane after the step
 };
 
-template <class M>
-inline Values advance(float cur, float feedback, float syn, float mem, float alpha, float beta,
-                      float threshold, float limit) {
-  Values v{};
+template <class M, class V>
+inline Values<V> advance(V cur, V feedback, V syn, V mem, V alpha, V beta, V threshold,
+                         float limit) {
+  Values<V> v{};
   if constexpr (M::reset != kNone) v.fired = fires(mem, threshold, limit);
   if constexpr (M::second) {
     v.syn = alpha * syn + cur;
@@ -100,36 +102,36 @@ inline Values advance(float cur, float feedback, float syn, float mem, float alp
 }
 
 // Gradients of one step: of the state before it, of its input, and what it adds to parameters.
+template <class V>
 struct Gradients {
-  float syn, mem, cur;  // `cur` is that of the feedback too
-  float alpha, beta, threshold;
+  V syn, mem, cur;  // `cur` is that of the feedback too
+  V alpha, beta, threshold;
 };
 
 // `spk`, `late` and `late_syn`: gradients of the spike of height 1, of the membrane and of the
 // synaptic current after the step. `before` is the membrane before it, `slope` and `slope_before`
 // the surrogate's derivatives at `potential` and `before`.
-template <class M, bool attached>
-inline Gradients reverse(float spk, float late, float late_syn, float before, float syn_before,
-                         float pre, float potential, float slope, float slope_before, float alpha,
-                         float beta, float threshold, float limit) {
-  Gradients g{};
-  const float fired = M::reset == kNone ? 0.0f : fires(before, threshold, limit);
-  const float through_spike = spk * slope;
-  float grad = late + through_spike;
+template <class M, bool attached, class V>
+inline Gradients<V> reverse(V spk, V late, V late_syn, V before, V syn_before, V pre, V potential,
+                            V slope, V slope_before, V alpha, V beta, V threshold, float limit) {
+  Gradients<V> g{};
+  const V fired = M::reset == kNone ? V{} : fires(before, threshold, limit);
+  const V through_spike = spk * slope;
+  V grad = late + through_spike;
   g.threshold = -through_spike;
-  float weight = 0.0f;  // what one unit of `fired` adds to the membrane after the step
+  V weight{};  // what one unit of `fired` adds to the membrane after the step
   if constexpr (M::immediate && M::reset == kSubtract) {
-    const float spike = fires(potential, threshold, limit);
+    const V spike = fires(potential, threshold, limit);
     grad -= late * threshold * slope;
     g.threshold += late * (threshold * slope - (spike - fired));
     weight = late * threshold;
   } else if constexpr (M::immediate && (M::reset == kZero || M::reset == kZeroMembrane)) {
-    const float spike = fires(potential, threshold, limit);
+    const V spike = fires(potential, threshold, limit);
     grad = late * (1.0f - (spike - fired) - potential * slope) + through_spike;
     g.threshold += late * potential * slope;
     weight = late * potential;
   }
-  float kept = before, factor = beta;  // of the membrane before the step in this one
+  V kept = before, factor = beta;  // of the membrane before the step in this one
   if constexpr (M::reset == kSubtract) {
     g.threshold -= grad * fired;
     weight -= grad * threshold;
@@ -150,7 +152,7 @@ inline Gradients reverse(float spk, float late, float late_syn, float before, fl
     g.syn = g.cur * alpha;
   }
   if constexpr (attached && M::reset != kNone) {
-    const float through_reset = weight * slope_before;
+    const V through_reset = weight * slope_before;
     g.mem += through_reset;
     g.threshold -= through_reset;
   }

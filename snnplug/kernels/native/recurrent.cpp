@@ -31,7 +31,7 @@ void forward_sample(const NeuronsForward& args, int64_t t, int64_t at, const flo
   if (t + 1 < layer.steps) prefetch(cur + layer.width, layer.features);
 #pragma omp simd
   for (int64_t j = 0; j < layer.features; ++j) {
-    const Values v = advance<M>(cur[j], feedback[j], M::second ? syn[j] : 0.0f, mem[j],
+    const auto v = advance<M>(cur[j], feedback[j], M::second ? syn[j] : 0.0f, mem[j],
                                 M::second ? alpha[j] : 0.0f, beta[j], threshold[j], limit);
     mem[j] = v.mem;
     if constexpr (M::second) syn[j] = v.syn;
@@ -94,7 +94,7 @@ void backward_sample(const NeuronsBackward& args, int64_t t, int64_t at, const f
 #pragma omp simd
   for (int64_t j = 0; j < size; ++j) {
     const float spk = grad_spk[j] + feedback[j];
-    const Gradients g = reverse<M, attached>(
+    const auto g = reverse<M, attached>(
         spk * graded, mem[j], M::second ? syn[j] : 0.0f, before[j],
         M::second && learned ? syn_before[j] : 0.0f, attached && M::reset == kZero ? pre[j] : 0.0f,
         potential[j], slope[j], attached ? slope_before[j] : 0.0f, M::second ? alpha[j] : 0.0f,

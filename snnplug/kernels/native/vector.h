@@ -12,35 +12,6 @@ namespace snp {
 namespace SNP_ISA {
 namespace {
 
-// exp(x) for x <= 0, to about one unit in the last place; below float's normal numbers it is 0.
-// x = n ln 2 + r with |r| <= ln 2 / 2; the Taylor series of exp(r) ends where its next term,
-// r^8 / 8! <= 5.2e-9, is lost in rounding. Only elementary operations: the same bits everywhere.
-inline float exp_negative(float x) {
-  constexpr float kSmallest = -87.33f;             // exp of it is the smallest normal number
-  constexpr float kRound = 12582912.0f;            // 1.5 * 2^23: adding it rounds to an integer
-  constexpr float kHigh = 0.693359375f;            // ln 2 in two parts: n times the first is exact
-  constexpr float kLow = -2.12194440e-4f;
-  const float bounded = x < kSmallest ? kSmallest : x;
-  const float shifted = bounded * 1.44269504f + kRound;
-  const float n = shifted - kRound;
-  const float r = (bounded - n * kHigh) - n * kLow;
-  float sum = 1.0f / 5040.0f;
-  sum = sum * r + 1.0f / 720.0f;
-  sum = sum * r + 1.0f / 120.0f;
-  sum = sum * r + 1.0f / 24.0f;
-  sum = sum * r + 1.0f / 6.0f;
-  sum = sum * r + 0.5f;
-  sum = sum * r + 1.0f;
-  sum = sum * r + 1.0f;
-  // The low bits of `shifted` are n: they become the exponent of 2^n.
-  uint32_t bits;
-  std::memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits + 127u) << 23;
-  float power;
-  std::memcpy(&power, &bits, sizeof power);
-  return x < kSmallest ? 0.0f : sum * power;
-}
-
 #if defined(__GNUC__)
 #if defined(__AVX512F__)
 #define SNP_LANES 16
@@ -65,6 +36,54 @@ inline Vector operator*(float factor, Vector v) {
 }
 #endif
 
+// As many values as one instruction takes, with all operators of a float.
+#if defined(__GNUC__)
+typedef Vector Lanes;
+#else
+typedef float Lanes;
+#endif
+
+template <class V>
+struct Bits {
+  typedef uint32_t type;
+};
+#if defined(__GNUC__)
+template <>
+struct Bits<Lanes> {
+  typedef uint32_t type __attribute__((vector_size(sizeof(Lanes))));
+};
+#endif
+
+// exp(x) for x <= 0, to about one unit in the last place; below float's normal numbers it is 0.
+// x = n ln 2 + r with |r| <= ln 2 / 2; the Taylor series of exp(r) ends where its next term,
+// r^8 / 8! <= 5.2e-9, is lost in rounding. Only elementary operations: the same bits everywhere.
+template <class V>
+inline V exp_negative(V x) {
+  constexpr float kSmallest = -87.33f;             // exp of it is the smallest normal number
+  constexpr float kRound = 12582912.0f;            // 1.5 * 2^23: adding it rounds to an integer
+  constexpr float kHigh = 0.693359375f;            // ln 2 in two parts: n times the first is exact
+  constexpr float kLow = -2.12194440e-4f;
+  const V bounded = x < kSmallest ? V{} + kSmallest : x;
+  const V shifted = bounded * 1.44269504f + kRound;
+  const V n = shifted - kRound;
+  const V r = (bounded - n * kHigh) - n * kLow;
+  V sum = V{} + 1.0f / 5040.0f;
+  sum = sum * r + 1.0f / 720.0f;
+  sum = sum * r + 1.0f / 120.0f;
+  sum = sum * r + 1.0f / 24.0f;
+  sum = sum * r + 1.0f / 6.0f;
+  sum = sum * r + 0.5f;
+  sum = sum * r + 1.0f;
+  sum = sum * r + 1.0f;
+  // The low bits of `shifted` are n: they become the exponent of 2^n.
+  typename Bits<V>::type bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits + 127u) << 23;
+  V power;
+  std::memcpy(&power, &bits, sizeof power);
+  return x < kSmallest ? V{} : sum * power;
+}
+
 // sum + factor * v, rounded once where the instruction set can.
 inline Vector add_product(Vector sum, float factor, Vector v) {
 #if defined(__AVX512F__)
@@ -77,13 +96,17 @@ inline Vector add_product(Vector sum, float factor, Vector v) {
 #endif
 }
 
-inline Vector load(const float* from) {
-  Vector v;
+template <class V = Vector>
+inline V load(const float* from) {
+  V v;
   std::memcpy(&v, from, sizeof v);
   return v;
 }
 
-inline void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
+template <class V>
+inline void store(float* to, V v) {
+  std::memcpy(to, &v, sizeof v);
+}
 
 // Which of 16 values differ from `value`; not-a-number does.
 inline uint32_t differ16(const float* values, float value) {
@@ -115,13 +138,6 @@ inline uint32_t differ16(const float* values, float value) {
 inline void prefetch(const float* row, int64_t count) {
 #if defined(__GNUC__)
   for (int64_t j = 0; j < count; j += 16) __builtin_prefetch(row + j);
-#endif
-}
-
-// The same for a row that will be written.
-inline void prefetch_output(float* row, int64_t count) {
-#if defined(__GNUC__)
-  for (int64_t j = 0; j < count; j += 16) __builtin_prefetch(row + j, 1);
 #endif
 }
 

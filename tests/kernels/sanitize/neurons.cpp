@@ -91,7 +91,8 @@ void layer_of(int64_t steps, int64_t batch, int64_t features, int32_t reset, int
 
 void neurons(int threads) {
   for (int32_t surrogate = 0; surrogate <= snp::kMultiGaussian; ++surrogate)
-    layer_of(5, 3, 300, snp::kSubtract, surrogate, kAttached | kLearned, threads);
+    for (int options : {0, kAttached | kLearned})
+      layer_of(5, 3, 300, snp::kSubtract, surrogate, options, threads);
   for (int32_t reset = 0; reset <= snp::kZeroMembrane; ++reset)
     for (int options = 0; options < (reset == snp::kZeroMembrane ? kSecond : kOptions); ++options)
       layer_of(7, 3, options % 2 ? 1 : 100, reset, snp::kHardFire, options, threads);
