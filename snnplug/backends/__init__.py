@@ -1,0 +1,1 @@
+"""Where a network runs, and how it leaves for other tools."""

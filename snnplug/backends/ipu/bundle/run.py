@@ -1,0 +1,206 @@
+"""Train or run a bundle's network on an IPU with PopTorch 3.4, or on request on the CPU.
+
+    python -m snn_bundle.run train --frames frames.npy --targets targets.npy --out new.safetensors
+    python -m snn_bundle.run infer --frames frames.npy --out counts.npy
+
+Frames are an array (T, N, *in_shape) of counts, targets (N,) of classes. Python 3.8, torch 2.0 and
+numpy are enough; PopTorch comes with the Poplar SDK. Written by snnplug; never run on an IPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .portable import Network, TrainingStep
+from .tensors import read_tensors, write_tensors
+
+SCHEMA = 1
+
+
+def read_spec(folder: pathlib.Path) -> dict[str, Any]:
+    """Return the description of the bundle."""
+    spec: dict[str, Any] = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    if spec.get("schema") != SCHEMA:
+        raise SystemExit(
+            "spec.json has schema {}; this runner reads {}".format(spec.get("schema"), SCHEMA)
+        )
+    return spec
+
+
+def batches(
+    frames: Any, targets: Any | None, size: int, seed: int | None, device_steps: int = 1
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield frames ``(T, B, *)`` and classes, without the last, smaller batch: shapes are fixed."""
+    order = np.arange(frames.shape[1])
+    if seed is not None:
+        np.random.RandomState(seed).shuffle(order)
+    size *= device_steps
+    for start in range(0, len(order) - size + 1, size):
+        chosen = np.sort(order[start : start + size])
+        x = torch.from_numpy(np.ascontiguousarray(frames[:, chosen])).float()
+        yield x, None if targets is None else torch.from_numpy(targets[chosen]).long()
+
+
+def poptorch_or_exit() -> Any:
+    """Return PopTorch, or end with what is missing."""
+    try:
+        import poptorch
+    except ImportError as error:
+        raise SystemExit(
+            f"PopTorch cannot be imported ({error}): enable the Poplar SDK, or give --device cpu. "
+            "Nothing was run."
+        ) from error
+    return poptorch
+
+
+def optimizer(module: Any, spec: dict[str, Any], parameters: Any) -> Any:
+    """Return the optimiser of the description, of ``torch.optim`` or ``poptorch.optim``."""
+    return getattr(module, spec["kind"])(parameters, **spec["arguments"])
+
+
+def train_on_cpu(
+    network: Network, spec: dict[str, Any], frames: Any, targets: Any, epochs: int
+) -> list[float]:
+    """Train, and return the mean loss of every epoch."""
+    step = TrainingStep(network, spec["loss"])
+    optim = optimizer(torch.optim, spec["optimizer"], network.parameters())
+    means = []
+    for epoch in range(epochs):
+        losses = []
+        for x, y in batches(frames, targets, spec["batch_size"], seed=epoch):
+            optim.zero_grad()
+            _, loss = step(x, y)
+            loss.backward()
+            optim.step()
+            losses.append(float(loss.detach()))
+        means.append(float(np.mean(losses)))
+    return means
+
+
+def train_on_ipu(
+    network: Network, spec: dict[str, Any], frames: Any, targets: Any, epochs: int, half: bool
+) -> list[float]:
+    """Train with PopTorch, and return the mean loss of every epoch.
+
+    The batch lies on axis 1 of the frames, where PopTorch wants it on axis 0; so the step swaps
+    the two, and one call takes ``deviceIterations * replicationFactor * gradientAccumulation``
+    micro batches.
+    """
+    poptorch = poptorch_or_exit()
+    options = poptorch.Options()
+    options.deviceIterations(spec["options"]["device_iterations"])
+    options.replicationFactor(spec["options"]["replication_factor"])
+    options.Training.gradientAccumulation(spec["options"]["gradient_accumulation"])
+    options.randomSeed(spec["seed"])
+    if half:
+        # Weights in half precision; portable neurons keep their state in float32.
+        network.half_weights()
+    step = BatchFirst(TrainingStep(network, spec["loss"], poptorch.identity_loss))
+    optim = optimizer(poptorch.optim, spec["optimizer"], network.parameters())
+    model = poptorch.trainingModel(step, options, optim)
+    calls = 1
+    for factor in spec["options"].values():
+        calls *= factor
+    means = []
+    for epoch in range(epochs):
+        losses = []
+        for x, y in batches(frames, targets, spec["batch_size"], epoch, calls):
+            x = x.transpose(0, 1).contiguous()
+            _, loss = model(x.half() if half else x, y)
+            losses.append(float(loss.float().mean()))
+        means.append(float(np.mean(losses)))
+    model.copyWeightsToHost()
+    return means
+
+
+class BatchFirst(torch.nn.Module):
+    """A step whose frames come as ``(B, T, *)``, the axis that PopTorch splits in front."""
+
+    def __init__(self, step: TrainingStep) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, frames: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return spike counts and the loss."""
+        result: tuple[Tensor, Tensor] = self.step(frames.transpose(0, 1), targets)
+        return result
+
+
+def infer(network: Network, spec: dict[str, Any], frames: Any, device: str) -> Any:
+    """Return the output spike counts ``(N, C)``."""
+    network.eval()
+    call: Callable[[Tensor], tuple[Tensor, Tensor]] = network
+    if device == "ipu":
+        call = poptorch_or_exit().inferenceModel(network)
+    size, found = spec["batch_size"], []
+    for start in range(0, frames.shape[1], size):
+        x = torch.from_numpy(np.ascontiguousarray(frames[:, start : start + size])).float()
+        short = size - x.shape[1]
+        if short:  # shapes are fixed: fill up with silence
+            x = torch.cat([x, x.new_zeros((x.shape[0], short, *x.shape[2:]))], 1)
+        with torch.no_grad():
+            found.append(call(x)[0].float().sum(0)[: size - short])
+    return torch.cat(found).numpy()
+
+
+def check_frames(frames: Any, spec: dict[str, Any]) -> None:
+    """End with a message if the frames are not what the network takes."""
+    wanted = (spec["num_steps"],), tuple(spec["in_shape"])
+    if frames.ndim < 2 or (frames.shape[:1], tuple(frames.shape[2:])) != wanted:
+        raise SystemExit(
+            "frames have shape {}; the network takes ({}, N, {})".format(
+                frames.shape, spec["num_steps"], ", ".join(map(str, spec["in_shape"]))
+            )
+        )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("what", choices=["train", "infer"])
+    parser.add_argument("--bundle", default=".", help="folder with spec.json; default: here")
+    parser.add_argument("--frames", required=True, help="array of (T, N, *in_shape), .npy")
+    parser.add_argument("--targets", help="array of (N,) classes, .npy")
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--device", choices=["ipu", "cpu"], default="ipu")
+    parser.add_argument("--half", action="store_true", help="weights in half precision")
+    parser.add_argument("--out", required=True, help="safetensors file, or .npy of counts")
+    args = parser.parse_args(argv)
+    folder = pathlib.Path(args.bundle)
+    spec = read_spec(folder)
+    torch.manual_seed(spec["seed"])
+    network = Network(spec)
+    network.load(read_tensors(folder / "weights.safetensors"))
+    frames = np.load(args.frames, mmap_mode="r", allow_pickle=False)
+    check_frames(frames, spec)
+    if args.what == "infer":
+        np.save(args.out, infer(network, spec, frames, args.device))
+        return
+    if args.targets is None:
+        parser.error("train needs --targets")
+    targets = np.load(args.targets, allow_pickle=False)
+    if frames.shape[1] < spec["batch_size"]:
+        raise SystemExit(
+            "{} samples are less than one batch of {}".format(frames.shape[1], spec["batch_size"])
+        )
+    if args.device == "cpu":
+        if args.half:
+            parser.error("--half is for the IPU")
+        means = train_on_cpu(network, spec, frames, targets, args.epochs)
+    else:
+        means = train_on_ipu(network, spec, frames, targets, args.epochs, args.half)
+    for epoch, mean in enumerate(means):
+        print(f"epoch {epoch} loss {mean:.4f}")
+    write_tensors(pathlib.Path(args.out), network.tensors())
+
+
+if __name__ == "__main__":
+    main()
