@@ -24,8 +24,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_holds_everything_that_is_used(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for path in ROOT.glob("recipes/*.yaml"):
-        assert f"snnplug/recipes/{path.name}" in names
+    for path in ROOT.glob("recipes/**/*.yaml"):
+        assert f"snnplug/{path.relative_to(ROOT)}" in names
     assert "snnplug/hardware/targets/yin2017-28nm.toml" in names
     assert "snnplug/hardware/sram_28nm_45nm.csv" in names
     assert "snnplug/py.typed" in names

@@ -21,6 +21,12 @@ def packaged_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(recipes_folder().glob("*.yaml"))}
 
 
+def packaged_sweeps() -> dict[str, Path]:
+    """Return the name, ``sweeps/NAME``, and the file of every sweep that comes with snnplug."""
+    folder = recipes_folder() / "sweeps"
+    return {f"sweeps/{path.stem}": path for path in sorted(folder.glob("*.yaml"))}
+
+
 def find_recipe(name: str) -> Path:
     """Return the file of a packaged recipe.
 
@@ -74,17 +80,22 @@ def recipes_command(args: Sequence[str]) -> int:
     """Run ``snnplug recipes [ls|show NAME|cp NAME FILE]``."""
     match list(args):
         case [] | ["ls"]:
-            for name, path in packaged_recipes().items():
-                print(f"{name:<16} {header(path)[0]}")
+            for name, path in (packaged_recipes() | packaged_sweeps()).items():
+                print(f"{name:<27} {header(path)[0]}")
         case ["show", name]:
-            print(find_recipe(name).read_text(encoding="utf-8"), end="")
+            print(_find(name).read_text(encoding="utf-8"), end="")
         case ["cp", name, destination]:
-            print(_copy(find_recipe(name), Path(destination)))
+            print(_copy(_find(name), Path(destination)))
         case _:
             raise RecipeError(
                 f"recipes {' '.join(args)}: usage is recipes [ls | show NAME | cp NAME FILE]"
             )
     return 0
+
+
+def _find(name: str) -> Path:
+    """Return the file of a packaged recipe or sweep."""
+    return packaged_sweeps().get(name) or find_recipe(name)
 
 
 def _copy(source: Path, destination: Path) -> Path:

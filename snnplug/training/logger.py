@@ -47,7 +47,8 @@ class RunLogger(WandbLogger):
         project: wandb project.
         save_dir: Folder of all runs; made if it is not there.
         name: Display name in wandb; None lets wandb choose.
-        id: Run id; None makes a new one.
+        id: Run id; None makes a new one, or takes that of the environment (``WANDB_RUN_ID``, which
+            an agent of a sweep sets).
         mode: ``"online"``, ``"offline"``, ``"disabled"``, or None: online when ``wandb login`` was
             done, else offline. The environment variable ``WANDB_MODE`` decides before it.
         tags: wandb tags.
@@ -77,13 +78,20 @@ class RunLogger(WandbLogger):
         finish_timeout_s: float = 120.0,
         **kwargs: Any,
     ) -> None:
-        run_id = id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        run_id = (
+            id
+            or os.environ.get("WANDB_RUN_ID")
+            or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        )
         self.run_dir = Path(save_dir, project, run_id)
         self._release: Callable[[], Any] | None = None
         super().__init__(
             project=project, save_dir=save_dir, name=name, id=run_id, tags=tags, **kwargs
         )
         self._wandb_init.pop("anonymous", None)  # Lightning always passes it, wandb warns about it
+        if os.environ.get("WANDB_SWEEP_ID"):  # the agent decides, and wandb warns about ours
+            for name in ("project", "entity", "id"):
+                self._wandb_init.pop(name, None)
         self._wandb_init["dir"] = str(self.run_dir.resolve())
         if self._wandb_init.get("settings") is None:
             # Without wandb's charts in letters at the end: they bury the bill.
