@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
+from snnplug.callbacks.figures import log_figures
 from snnplug.callbacks.processes import gather_texts
 from snnplug.callbacks.run_folder import run_folder, write_json, write_text
 from snnplug.errors import ArgumentError
@@ -181,7 +182,7 @@ class HardwareTarget(pl.Callback):
         for layer, rate in activity.firing_rates().items():
             figures[f"{prefix}activity/firing_rate/{layer.replace('.', '_')}"] = rate
         # The same numbers on every process, since the counts were added up before pricing.
-        pl_module.log_dict(figures, sync_dist=False, rank_zero_only=False)
+        log_figures(pl_module, figures)
 
 
 def counted_by_all(meter: Meter, trainer: pl.Trainer, device: torch.device) -> Activity:

@@ -15,6 +15,7 @@ from snnplug.hardware.ledger import Ledger
 from snnplug.hardware.pooling import functional_pool
 from snnplug.hardware.readings import Reading, Readings, is_torchs
 from snnplug.hardware.relaxation import Relaxation
+from snnplug.kernels import seen_bits
 
 
 def measure(network: nn.Module, batch_dim: int = 1, num_steps: int = 1) -> Meter:
@@ -92,6 +93,7 @@ class Meter:
             if module not in covered:
                 self._attach(name or type(module).__name__, module, covered)
         self._handles.append(root.register_forward_hook(self._end_call, always_call=True))
+        seen_bits.watch()
         return self
 
     def __exit__(
@@ -101,6 +103,8 @@ class Meter:
         trace: TracebackType | None,
     ) -> None:
         """Take the hooks off."""
+        if self._handles:
+            seen_bits.unwatch()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from snnplug.kernels import native
+from snnplug.kernels.seen_bits import SeenBits, bits_of
 
 # A float32 sum of fewer zeros and ones than 2**24 is exact.
 _CHUNK = 2**23
@@ -58,6 +59,9 @@ def tally(x: Tensor, keep: int = 0) -> Tally:
     """
     values = x.detach()
     sites = values.shape[values.dim() - keep :]
+    known = bits_of(values)
+    if known is not None and known.is_binary and known.features % prod(sites) == 0:
+        return _of_bits(known, sites)
     for spike in _sizes(values) if _is_fast(values) else ():
         fast = _counts_if_binary(values, sites, spike)
         if fast is not None:
@@ -69,6 +73,15 @@ def tally(x: Tensor, keep: int = 0) -> Tally:
         return Tally(total, total, unit)
     counts = events.sum(tuple(range(values.dim() - keep))) if keep < values.dim() else events.long()
     return Tally(counts, int(counts.sum()), unit)
+
+
+def _of_bits(known: SeenBits, sites: torch.Size) -> Tally:
+    """Count the ones of an input of spikes from its bits."""
+    if not sites and known.nonzeros is not None:
+        return Tally(known.nonzeros, known.nonzeros, 1.0)
+    counts = native.count_bits(known.bits, known.features)
+    events = int(counts.sum())
+    return Tally(counts.reshape(-1, *sites).sum(0) if sites else events, events, 1.0)
 
 
 def spikes_of(x: Tensor) -> int | None:

@@ -8,6 +8,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -69,7 +70,7 @@ class Target(ABC):
         """The name as it stands in logged keys: ``yin2017-28nm`` → ``yin2017_28nm``."""
         return self.name.replace("-", "_").replace(".", "_")
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with any number of the description."""
         text = json.dumps(self.describe(), sort_keys=True)

@@ -44,6 +44,8 @@ def _load() -> ctypes.CDLL | None:
         *(ctypes.c_float, pointer, ctypes.c_int),
     ]
     lib.snp_count_spikes.restype = integer
+    lib.snp_count_bits.argtypes = [pointer, integer, integer, pointer]
+    lib.snp_count_bits.restype = None
     lib.snp_spike_bits.argtypes = [pointer, *[integer] * 3, pointer, pointer, ctypes.c_int]
     lib.snp_spike_bits.restype = integer
     lib.snp_spike_scratch.argtypes = [*[integer] * 3, ctypes.c_int]
@@ -163,6 +165,24 @@ def count_spikes(values: Tensor, sites: int, spike: float = 1.0) -> tuple[int, T
     if total < 0:
         return None
     return total, counts if sites > 1 else torch.tensor([total])
+
+
+def count_bits(bits: Tensor, features: int) -> Tensor:
+    """Count, for each feature, the rows in which its bit is set.
+
+    Args:
+        bits: 64 features to a word, ``(rows, words)``, contiguous int64.
+        features: How many of them there are.
+
+    Returns:
+        Counts ``(features,)``, int64.
+    """
+    rows, words = bits.shape
+    counts = torch.zeros(64 * words, dtype=torch.int64)
+    lib = library()
+    assert lib is not None  # noqa: S101  # it has made the bits
+    lib.snp_count_bits(bits.data_ptr(), rows, words, counts.data_ptr())
+    return counts[:features]
 
 
 _new_capsule = ctypes.pythonapi.PyCapsule_New

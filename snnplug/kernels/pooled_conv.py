@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snnplug.kernels import native, spike_conv
+from snnplug.kernels import native, seen_bits, spike_conv
 from snnplug.kernels.spike_conv import spike_conv2d
 
 # The place in a window is kept as a byte.
@@ -73,7 +73,10 @@ def max_pooled_conv2d(
         return functional.max_pool2d(functional.conv2d(x, weight, bias, *geometry), window, step)
     bias = None if bias is None else bias.contiguous()
     arguments = (x, weight.contiguous(), bias, *geometry, window, step)
-    out: Tensor = _forward(*arguments)[0]
+    result: tuple[Tensor, ...] = _forward(*arguments)
+    out, _, bits, kind = result
+    if seen_bits.is_wanted():
+        seen_bits.remember(x, bits, kind.item() == _BINARY)
     return out
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from snnplug.kernels import native
+from snnplug.kernels import native, seen_bits
 
 # One thread of an EPYC (Zen 4), forward and backward: kernels of 3 x 3 and 5 x 5 break even at or
 # above 20 %, a kernel of one pixel, where finding a spike costs as much as using it, near 6 %.
@@ -71,7 +71,13 @@ def spike_conv2d(
     if not torch.compiler.is_compiling() and _looks_dense(x, _most_nonzeros(x, weight, groups)):
         return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
     bias = None if bias is None else bias.contiguous()
-    out: Tensor = _forward(x, weight.contiguous(), bias, stride, padding, dilation, groups)[0]
+    result: tuple[Tensor, ...] = _forward(
+        x, weight.contiguous(), bias, stride, padding, dilation, groups
+    )
+    out, bits, done = result
+    if seen_bits.is_wanted():
+        kind = done.item()
+        seen_bits.remember(x, None if kind == _DENSE else bits, kind == _BINARY)
     return out
 
 

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snnplug.kernels import native
+from snnplug.kernels import native, seen_bits
 
 _LIMIT = 0.3
 _TILE = 64
@@ -68,8 +68,12 @@ def spike_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     if not torch.compiler.is_compiling() and _looks_dense(rows, weight.shape[0]):
         return functional.linear(x, weight, bias)
     bias = None if bias is None else bias.contiguous()
-    out: Tensor = _forward(rows, weight.contiguous(), bias)[0]
-    return out.view(*x.shape[:-1], weight.shape[0])
+    out, bits, done = _forward(rows, weight.contiguous(), bias)
+    if seen_bits.is_wanted():
+        kind, nonzeros = done.tolist()
+        seen_bits.remember(rows, None if kind == _DENSE else bits, kind == _BINARY, nonzeros)
+    product: Tensor = out.view(*x.shape[:-1], weight.shape[0])
+    return product
 
 
 def _is_native(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:

@@ -17,6 +17,7 @@ namespace snp {
   void recurrent_forward(const NeuronsForward&, int);                                     \
   int64_t recurrent_backward(const NeuronsBackward&, int);                                \
   int64_t count_spikes(const float*, int64_t, int64_t, float, int64_t*, int);             \
+  void count_bits(const uint64_t*, int64_t, int64_t, int64_t*);                           \
   int64_t spike_bits(const float*, int64_t, int64_t, int64_t, uint64_t*, int32_t*, int);  \
   int64_t spike_scratch(int64_t, int64_t, int64_t, int);                                  \
   void spike_linear_forward(const SpikeLinear&, int);                                     \
@@ -37,7 +38,7 @@ namespace snp {
   }
 #define SNP_TABLE(isa)                                                                    \
   Table{isa::neurons_forward,    isa::neurons_backward,     isa::recurrent_forward,       \
-        isa::recurrent_backward, isa::count_spikes,                                       \
+        isa::recurrent_backward, isa::count_spikes,         isa::count_bits,              \
         isa::spike_bits,         isa::spike_scratch,        isa::spike_linear_forward,    \
         isa::spike_linear_backward, isa::spike_conv_scratch, isa::spike_conv_forward,     \
         isa::spike_conv_backward, isa::pooled_conv_scratch, isa::pooled_conv_forward,     \
@@ -122,6 +123,10 @@ SNP_EXPORT int64_t snp_recurrent_backward(const snp::NeuronsBackward* args, int 
 SNP_EXPORT int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites,
                                     float spike, int64_t* counts, int threads) {
   return snp::chosen().table.count_spikes(values, rows, sites, spike, counts, threads);
+}
+
+SNP_EXPORT void snp_count_bits(const uint64_t* bits, int64_t rows, int64_t words, int64_t* counts) {
+  snp::chosen().table.count_bits(bits, rows, words, counts);
 }
 
 SNP_EXPORT int64_t snp_spike_bits(const float* x, int64_t rows, int64_t features, int64_t most,

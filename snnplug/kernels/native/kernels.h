@@ -242,6 +242,8 @@ struct Table {
   // Returns how many values equal spike if all others are 0, else -1; adds to counts (sites) if given.
   int64_t (*count_spikes)(const float* values, int64_t rows, int64_t sites, float spike,
                           int64_t* counts, int threads);
+  // Adds to each of the 64 * words counts in how many rows its bit is set.
+  void (*count_bits)(const uint64_t* bits, int64_t rows, int64_t words, int64_t* counts);
   // Returns how many values are not zero, or -1 (and bits without meaning) if more than `most`, or
   // if a few rows have more than their share of it; sets graded if one of them is not 1.
   // Without bits looks at those few rows only, and returns 0 or -1.

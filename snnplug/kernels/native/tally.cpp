@@ -1,4 +1,4 @@
-// Counting spikes in one read of memory.
+// Counting spikes in one read of memory, of the values or of the bits that say where they are.
 
 #include <algorithm>
 #include <vector>
@@ -25,7 +25,50 @@ inline bool count_block(const float* values, int64_t count, float spike, int64_t
   return strange == 0;
 }
 
+// Rows that are counted in kPlanes bits before they are added to the counts.
+constexpr int kPlanes = 8;
+constexpr int64_t kRows = (1 << kPlanes) - 1;
+constexpr int64_t kWords = 8;  // words of a row that are counted at a time, in registers
+
+// Adds, for each bit of Width neighbouring words, in how many rows it is set. Plane k holds bit k
+// of 64 * Width counters; adding a row is a ripple of carries through the planes.
+template <int64_t Width>
+inline void count_columns(const uint64_t* bits, int64_t rows, int64_t words, int64_t* counts) {
+  for (int64_t first = 0; first < rows; first += kRows) {
+    uint64_t planes[kPlanes][Width] = {};
+    const int64_t last = std::min(rows, first + kRows);
+    for (int64_t row = first; row < last; ++row) {
+      uint64_t carry[Width];
+      std::copy_n(bits + row * words, Width, carry);
+      for (auto& plane : planes) {
+#pragma omp simd
+        for (int64_t w = 0; w < Width; ++w) {
+          const uint64_t both = plane[w] & carry[w];
+          plane[w] ^= carry[w];
+          carry[w] = both;
+        }
+      }
+    }
+    for (int64_t w = 0; w < Width; ++w) {
+      for (int k = 0; k < kPlanes; ++k) {
+        const uint64_t plane = planes[k][w];
+        if (plane == 0) continue;
+#pragma omp simd
+        for (int64_t j = 0; j < 64; ++j) counts[64 * w + j] += ((plane >> j) & 1) << k;
+      }
+    }
+  }
+}
+
 }  // namespace
+
+void count_bits(const uint64_t* bits, int64_t rows, int64_t words, int64_t* counts) {
+  int64_t w = 0;
+  for (; w + kWords <= words; w += kWords) {
+    count_columns<kWords>(bits + w, rows, words, counts + 64 * w);
+  }
+  for (; w < words; ++w) count_columns<1>(bits + w, rows, words, counts + 64 * w);
+}
 
 int64_t count_spikes(const float* values, int64_t rows, int64_t sites, float spike, int64_t* counts,
                      int threads) {

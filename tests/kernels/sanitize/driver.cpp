@@ -28,6 +28,7 @@ const char* snp_isa();
 int snp_use_isa(int which);
 int64_t snp_count_spikes(const float* values, int64_t rows, int64_t sites, float spike,
                          int64_t* counts, int threads);
+void snp_count_bits(const uint64_t* bits, int64_t rows, int64_t words, int64_t* counts);
 int64_t snp_spike_bits(const float* x, int64_t rows, int64_t features, int64_t most, uint64_t* bits,
                        int32_t* graded, int threads);
 int64_t snp_spike_scratch(int64_t rows, int64_t features, int64_t nonzeros, int threads);
@@ -65,6 +66,14 @@ void count(int64_t rows, int64_t sites, float height, int threads) {
   const int64_t apart = snp_count_spikes(values.data(), rows, sites, height, counts.data(), threads);
   require(total == apart, "the two ways to count disagree");
   if (values.empty()) return;
+  const int64_t words = (sites + 63) / 64;
+  std::vector<uint64_t> bits(rows * words);
+  int32_t graded = 0;
+  snp_spike_bits(values.data(), rows, sites, rows * sites, bits.data(), &graded, threads);
+  std::vector<int64_t> columns(64 * words, 0);
+  snp_count_bits(bits.data(), rows, words, columns.data());
+  columns.resize(sites);
+  require(columns == counts, "the bits of a column are not its ones");
   values.back() = 0.5f;
   require(snp_count_spikes(values.data(), rows, sites, height, nullptr, threads) < 0, "0.5 is a spike");
 }
