@@ -34,6 +34,7 @@ import snnplug.networks.dense
 import snnplug.networks.leaky
 import snnplug.training.encoding
 import snnplug.training.losses  # noqa: F401
+from snnplug.callbacks.data_time import DataTime
 from snnplug.callbacks.energy_front import EnergyFront
 from snnplug.callbacks.epoch_metrics import EpochMetrics
 from snnplug.callbacks.epoch_seed import EpochSeed
@@ -126,6 +127,7 @@ class SnnplugCLI(LightningCLI):
         parser.add_lightning_class_args(EpochSeed, "epoch_seed")
         parser.add_lightning_class_args(EnergyFront, "energy_front")
         parser.add_lightning_class_args(Pictures, "pictures")
+        parser.add_lightning_class_args(DataTime, "data_time")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/acc",

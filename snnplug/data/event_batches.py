@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from snnplug.data.augmentation import Augmentation
+from snnplug.data.augmentation import Augmentation, Streams
 from snnplug.data.frames import EventCounts, Framing
 from snnplug.data.store import EventStore
 from snnplug.kernels.frames import Recording
@@ -50,7 +50,7 @@ class EventBatches(Dataset[Any]):
         self.framing = framing
         self.indices = np.arange(len(store)) if indices is None else indices
         self.augmentation = augmentation or Augmentation()
-        self.seed = seed
+        self._streams = Streams(seed)
 
     def __len__(self) -> int:
         """Return the number of recordings."""
@@ -73,10 +73,9 @@ class EventBatches(Dataset[Any]):
         """Return frames, what became of every event, and the steps of each recording."""
         chosen = [(epoch, int(self.indices[index])) for epoch, index in places]
         recordings: list[Recording] = [self.store.arrays(index) for _, index in chosen]
-        seeds = None
-        if not self.augmentation.is_none():
-            seeds = [np.random.default_rng((self.seed, *place)) for place in chosen]
-        return self.framing(recordings, self.augmentation, seeds)
+        if self.augmentation.is_none():
+            return self.framing(recordings)
+        return self.framing(recordings, self.augmentation, lambda b: self._streams(*chosen[b]))
 
     def count_events(self) -> tuple[int, int]:
         """Return how many events all recordings hold, and how many are outside the window."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any, Literal, NamedTuple
 
@@ -150,7 +150,7 @@ class Framing:
             )
         _ = self.layout
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """The part of the sensor that a frame shows."""
         o = self.options
@@ -161,7 +161,7 @@ class Framing:
         """Polarities, height and width of one frame, or its channels."""
         return self.layout.frame_shape
 
-    @property
+    @cached_property
     def window_us(self) -> tuple[int, int]:
         """Start and length of the window."""
         o = self.options
@@ -172,7 +172,7 @@ class Framing:
         self,
         recordings: Sequence[Recording],
         augmentation: Augmentation | None = None,
-        draws: Sequence[np.random.Generator] | None = None,
+        draws: Callable[[int], np.random.Generator] | None = None,
     ) -> tuple[Tensor, EventCounts, npt.NDArray[np.int64]]:
         """Return the frames of a batch, what became of the events, and the steps of each recording.
 
@@ -180,7 +180,7 @@ class Framing:
             recordings: Times (uint32, µs) and sites of each, as
                 :meth:`~snnplug.data.store.EventStore.arrays` returns them.
             augmentation: Applied where there are ``draws``, once the events are free of noise.
-            draws: What is drawn from, one for each recording.
+            draws: Gives what is drawn from, for the recording of this place in the batch.
         """
         refractory, isolated, unstable, thinned = np.zeros((4, len(recordings)), dtype=np.int64)
         moves = [STAY] * len(recordings)
@@ -193,7 +193,7 @@ class Framing:
                 recording, unstable[b] = _stabilized(recording)
             if augmentation is not None and draws is not None:
                 recording, thinned[b], moves[b] = augmentation(
-                    recording, self.layout, self.window_us, draws[b]
+                    recording, self.layout, self.window_us, draws(b)
                 )
             ready[b] = recording
         out, counts = self._framed(ready, moves)

@@ -14,6 +14,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,8 @@ _MOST = {torch.float32: 2**24, torch.uint8: 255}
 _KEPT, _BEFORE, _AFTER, _CLIPPED, _MASKED, _UNSORTED, _FOREIGN, _FATES = 0, 1, 2, 3, 4, 6, 7, 8
 #: Reasons that a map can have to mask a site: it is outside the crop, or was moved out of it.
 MASKS = 2
+# Maps that cannot change any more and were found valid, by their place, sites and frame's sites.
+_VALID: WeakValueDictionary[tuple[int, int, int], SiteMap] = WeakValueDictionary()
 
 
 class FrameCounts(NamedTuple):
@@ -161,18 +164,22 @@ def _check_maps(maps: Sequence[SiteMap] | None, count: int, sites: int, frame_si
         return
     if len(maps) != count:
         raise ArgumentError(f"there are {len(maps)} maps for {count} recordings; give one each")
-    for site_map in {id(site_map): site_map for site_map in maps}.values():
+    for site_map in maps:
+        if _VALID.get((id(site_map), sites, frame_sites)) is site_map:
+            continue
         if (
             site_map.dtype != np.int32
             or site_map.shape != (sites,)
             or not site_map.flags.c_contiguous
-            or int(site_map.min()) < 0
-            or int(site_map.max()) >= frame_sites + MASKS
+            # Unsigned, what is below 0 is large.
+            or int(site_map.view(np.uint32).max()) >= frame_sites + MASKS
         ):
             raise ArgumentError(
                 f"a map is {site_map.dtype} {site_map.shape}; it has to be int32 ({sites},) with "
                 f"values in 0 … {frame_sites + MASKS - 1}"
             )
+        if not site_map.flags.writeable and site_map.base is None:
+            _VALID[id(site_map), sites, frame_sites] = site_map
 
 
 def contiguous(t: npt.NDArray[Any], site: npt.NDArray[Any]) -> Recording:

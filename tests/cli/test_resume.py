@@ -161,3 +161,17 @@ def test_nothing_to_resume_is_a_short_error(
     assert fit("runs", f"--ckpt_path={ckpt_path}") == 2
     assert f"--ckpt_path {ckpt_path}: " in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_a_run_that_goes_on_from_its_best_checkpoint_is_the_same_from_there(folder: Path) -> None:
+    # The first epoch's loss is the highest, so the best of the run. Worker processes are told the
+    # order of an epoch before it begins.
+    options = ["--data.num_workers=2", "--checkpoint.monitor=val/loss", "--checkpoint.mode=max"]
+    assert fit("whole", *options) == 0
+    whole = only_run("whole")
+    best = whole / "checkpoints/best.ckpt"
+    epoch = torch.load(best, weights_only=True)["epoch"]
+    assert epoch < EPOCHS - 1
+    assert fit("again", *options, f"--ckpt_path={best}") == 0
+    later = [row for row in rows(whole) if row["epoch"] > epoch]
+    assert [row for row in rows(only_run("again")) if row["epoch"] > epoch] == later

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
 
 from snnplug.data.addresses import decode_events, encode_events
-from snnplug.data.augmentation import Augmentation
+from snnplug.data.augmentation import Augmentation, Streams
 from snnplug.data.frames import FrameOptions, Framing
 from snnplug.data.site_maps import STAY, Layout
 from snnplug.errors import ArgumentError
@@ -39,6 +40,23 @@ def test_moves_lie_in_range_and_reach_its_ends() -> None:
         assert max(places) <= 33
         assert len(places) > 30
     assert changed()[2] == STAY
+
+
+def test_every_recording_and_epoch_has_its_own_numbers() -> None:
+    streams = Streams(7)
+    places = [(epoch, index) for epoch in range(20) for index in range(50)]
+    drawn = np.array([streams(*place).random(6) for place in places])
+    assert len(np.unique(drawn)) == drawn.size
+    # Uniform and unrelated from one stream to the next: 5 standard deviations of a mean.
+    assert abs(drawn.mean() - 0.5) < 5 / np.sqrt(12 * drawn.size)
+    lagged = np.mean((drawn[1:] - 0.5) * (drawn[:-1] - 0.5))
+    assert abs(lagged) < 5 / (12 * np.sqrt(drawn.size))
+    # Whatever was drawn in between, of any kind, and in another object.
+    streams(3, 4).integers(0, 9, 5, dtype=np.uint32)
+    again = streams(*places[17])
+    assert np.array_equal(again.random(6), drawn[17])
+    assert np.array_equal(pickle.loads(pickle.dumps(Streams(7)))(*places[17]).random(6), drawn[17])
+    assert Streams(8)(0, 0).random() != drawn[0, 0]
 
 
 def test_drop_and_jitter_have_the_stated_strength() -> None:

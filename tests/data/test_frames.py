@@ -95,7 +95,7 @@ def test_10000_recordings_equal_a_loop_over_events_and_none_is_lost(
         moves = [drawn(rng) for _ in batch]
         unchanged = [arrays(events, framing.sensor_size) for events in batch]
         given: Any = _Given(moves)
-        out, counts, _ = framing(unchanged, given, [rng] * len(batch))
+        out, counts, _ = framing(unchanged, given, lambda _: rng)
         assert out.dtype == getattr(torch, framing.options.dtype)
         for b, events in enumerate(batch):
             expected, fates = slow_frames(events, framing, moves[b])

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "kernels.h"
@@ -14,6 +15,8 @@ namespace {
 
 // From here on the output does not stay in the caches until it is read.
 constexpr int64_t kStreamFrom = 1 << 20;
+// Events that are compared with the end of a bin at once.
+constexpr int64_t kAtOnce = 8;
 
 // Writes the counts of one bin, clipped, and clears them; returns how many events were clipped.
 template <class Count, class Value>
@@ -76,18 +79,48 @@ void accumulate(const Frames& f, int64_t b, int64_t first, int64_t last, Count* 
     // The first time of the next bin: u * steps / duration is below k + 1 before it.
     const int64_t next = ((k + 1) * f.duration_us + f.steps - 1) / f.steps + f.start_us;
     const int64_t start = j;
-    for (; j < last && t[j] < next; ++j) {
-      if (kMapped) {
-        const int64_t s = map[site[j]];
-        if (s < f.sites)
-          ++counts[s];
-        else
-          ++masked[s - f.sites];
-      } else {
-        ++counts[site[j]];
-      }
-    }
+    const auto add = [&](int64_t event) {
+      const int64_t s = kMapped ? map[site[event]] : site[event];
+      if (!kMapped || s < f.sites)
+        ++counts[s];
+      else
+        ++masked[s - f.sites];
+    };
+    // In order of time, so the last of several says for all that they are in the bin.
+    for (; j + kAtOnce <= last && t[j + kAtOnce - 1] < next; j += kAtOnce)
+      for (int64_t k = 0; k < kAtOnce; ++k) add(j + k);
+    for (; j < last && t[j] < next; ++j) add(j);
     clipped += write_row(counts, f.sites, most, j - start > f.most, streams, out + k * stride);
+  }
+  fates[kClipped] = clipped;
+  for (int k = 0; k < kMasks; ++k) fates[kMasked + k] = masked[k];
+}
+
+// Counts in the output itself, which for bytes stays in the nearer caches until it is done.
+template <class Site, bool kMapped>
+void accumulate_bytes(const Frames& f, int64_t b, int64_t first, int64_t last, int64_t* fates) {
+  const auto* t = reinterpret_cast<const uint32_t*>(f.times[b]);
+  const auto* site = reinterpret_cast<const Site*>(f.where[b]);
+  const auto* map = kMapped ? reinterpret_cast<const int32_t*>(f.maps[b]) : nullptr;
+  uint8_t* row = static_cast<uint8_t*>(f.output) + b * f.sites;
+  const auto most = static_cast<uint8_t>(f.most);
+  int64_t clipped = 0, masked[kMasks] = {};
+  for (int64_t k = 0, j = first; k < f.steps; ++k, row += f.batch * f.sites) {
+    const int64_t next = ((k + 1) * f.duration_us + f.steps - 1) / f.steps + f.start_us;
+    std::memset(row, 0, f.sites);
+    const auto add = [&](int64_t event) {
+      const int64_t s = kMapped ? map[site[event]] : site[event];
+      if (!kMapped || s < f.sites) {
+        const uint8_t before = row[s];
+        row[s] = before + (before < most);
+        clipped += before >= most;
+      } else {
+        ++masked[s - f.sites];
+      }
+    };
+    for (; j + kAtOnce <= last && t[j + kAtOnce - 1] < next; j += kAtOnce)
+      for (int64_t i = 0; i < kAtOnce; ++i) add(j + i);
+    for (; j < last && t[j] < next; ++j) add(j);
   }
   fates[kClipped] = clipped;
   for (int k = 0; k < kMasks; ++k) fates[kMasked + k] = masked[k];
@@ -109,8 +142,11 @@ void frame(const Frames& f, int64_t b, std::vector<uint16_t>& narrow, std::vecto
                                           [](uint32_t u, int64_t v) { return u < v; }) - t;
     fates[kBefore] = first;
     fates[kAfter] = events - last;
+    if (std::is_same<Value, uint8_t>::value) {
+      f.maps ? accumulate_bytes<Site, true>(f, b, first, last, fates)
+             : accumulate_bytes<Site, false>(f, b, first, last, fates);
     // Sixteen bits hold the counts of most recordings, and half as many bytes have to be read.
-    if (last - first < 1 << 16) {
+    } else if (last - first < 1 << 16) {
       narrow.resize(f.sites);
       f.maps ? accumulate<Site, uint16_t, Value, true>(f, b, first, last, narrow.data(), fates)
              : accumulate<Site, uint16_t, Value, false>(f, b, first, last, narrow.data(), fates);

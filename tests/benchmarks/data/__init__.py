@@ -1,0 +1,1 @@
+"""Event data: ours, tonic and what the machine allows, side by side."""

@@ -1,0 +1,120 @@
+"""Recordings to frames, files to recordings, and what memory allows, in one thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tonic.io
+import torch
+
+from snnplug.data.events import EVENT_DTYPE
+from snnplug.data.packing import pack
+from snnplug.data.recording import read_arrays
+from snnplug.kernels.frames import Recording, frames
+from tests.benchmarks.data.recordings import DURATION_US, SENSOR, SITES, STEPS, Files, First
+from tests.benchmarks.data.table import Row, Table, rates
+from tests.benchmarks.neurons.timing import medians_ms
+
+_COPY_BYTES = 1 << 26
+
+
+def machine(repeats: int) -> Table:
+    """Measure the copying and filling of memory that is in use already."""
+    source, to = torch.ones(_COPY_BYTES // 4), torch.ones(_COPY_BYTES // 4)
+    ways = {"copy, read + written": lambda: to.copy_(source), "zero fill, written": to.zero_}
+    taken = medians_ms(ways, repeats, clock=time.thread_time)
+    moved = {"copy, read + written": 2 * _COPY_BYTES, "zero fill, written": _COPY_BYTES}
+    rows = [Row(name, moved[name] / taken[name] / 1e6, "GB/s") for name in ways]
+    return Table("The machine", "64 MiB, one thread.", rows)
+
+
+def framing(files: Files, batch: int, repeats: int) -> Table:
+    """Time the kernel beside counting each recording alone, and beside filling memory."""
+    count = min(batch, len(files.store))
+    pairs = [files.store.arrays(index) for index in range(count)]
+    wide = torch.empty(STEPS, count, SITES)
+    narrow = torch.empty(STEPS, count, SITES, dtype=torch.uint8)
+
+    def kernel(dtype: torch.dtype) -> Callable[[], object]:
+        return lambda: frames(pairs, SITES, STEPS, DURATION_US, dtype=dtype)
+
+    def counted() -> None:
+        for pair in pairs:
+            _bincount(pair)
+
+    def batched() -> None:
+        for b, pair in enumerate(pairs):
+            wide.numpy()[:, b] = _bincount(pair).reshape(STEPS, SITES)
+
+    ours, bytes_ = "ours, float32", "ours, uint8"
+    ways: dict[str, Callable[[], object]] = {
+        ours: kernel(torch.float32),
+        bytes_: kernel(torch.uint8),
+        "np.bincount of each, counts alone": counted,
+        "np.bincount of each, into the same batch": batched,
+        "the same frames filled with zeros, float32": wide.zero_,
+        "the same frames filled with zeros, uint8": narrow.zero_,
+        "uint8 widened to float32": lambda: wide.copy_(narrow),
+    }
+    speed = rates(medians_ms(ways, repeats, clock=time.thread_time), count)
+    asked = {
+        "np.bincount of each, counts alone": 6.0,
+        "np.bincount of each, into the same batch": 6.0,
+        "the same frames filled with zeros, float32": 0.4,
+    }
+    rows = [
+        Row(name, rate, "/s", None if name == ours else speed[ours] / rate, asked.get(name))
+        for name, rate in speed.items()
+    ]
+    rows.append(
+        Row(
+            "ours, uint8, to np.bincount's counts",
+            speed[bytes_],
+            "/s",
+            speed[bytes_] / speed["np.bincount of each, counts alone"],
+            6.0,
+        )
+    )
+    note = (
+        f"{count} recordings in memory to frames `({STEPS}, B, 2, 34, 34)`, one thread, its own "
+        "time. Ratio: ours in float32 to this, but for the last row."
+    )
+    return Table("Frames: the kernel alone", note, rows)
+
+
+def _bincount(pair: Recording) -> np.ndarray:
+    t, site = pair
+    bins = t.astype(np.int64) * STEPS // DURATION_US * SITES + site
+    return np.bincount(bins, minlength=STEPS * SITES)
+
+
+def packing(files: Files, repeats: int) -> Table:
+    """Time the parsing and packing of files beside tonic's reading them."""
+    paths, path = files.paths, Path(files.folder, "again.events")
+
+    def packed() -> None:
+        path.unlink(missing_ok=True)
+        pack(First(files.source, len(paths)), path, SENSOR, {"name": "again"})
+
+    tonics = "tonic.io.read_mnist_file in a loop"
+    ways: dict[str, Callable[[], object]] = {
+        tonics: lambda: [tonic.io.read_mnist_file(p, dtype=EVENT_DTYPE) for p in paths],
+        "ours, read and checked": lambda: [read_arrays(p) for p in paths],
+        "ours, read, checked, packed and written": packed,
+    }
+    speed = rates(medians_ms(ways, repeats, clock=time.thread_time), len(paths))
+    rows = [
+        Row(
+            name,
+            rate,
+            "/s",
+            None if name == tonics else rate / speed[tonics],
+            None if name == tonics else 3.0,
+        )
+        for name, rate in speed.items()
+    ]
+    note = "Files in the page cache, one thread, its own time. Ratio: to tonic's."
+    return Table("Parsing and packing", note, rows)
