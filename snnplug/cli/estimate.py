@@ -155,7 +155,18 @@ def _test_set(cli: Any) -> tuple[int, Iterator[Tensor]]:
     data.prepare_data()
     data.setup("test")
     loader = data.test_dataloader()
-    return len(loader), (batch[0] for batch in loader)
+
+    def batches() -> Iterator[Tensor]:
+        from snnplug.training.lengths import same_length
+
+        for batch in loader:
+            samples, _, *lengths = data.on_after_batch_transfer(batch, 0)
+            # No step that only pads is counted.
+            yield from (
+                (part for _, part in same_length(samples, *lengths)) if lengths else [samples]
+            )
+
+    return len(loader), batches()
 
 
 def _from_recipe(recipe: Path) -> Any:

@@ -14,6 +14,7 @@ from snnplug.errors import ArgumentError
 from snnplug.neurons.base import reset
 from snnplug.training.decoding import Decoding, decode
 from snnplug.training.encoding import Encoding
+from snnplug.training.lengths import loss_over_lengths, same_length, silenced
 from snnplug.training.losses import SquaredHinge
 
 
@@ -41,8 +42,8 @@ class SpikingClassifier(pl.LightningModule):
 
     Shape:
         - batch: frames ``(T, B, *)``, or with an encoder static samples ``(B, *)``; targets
-          ``(B,)``; and, where the recordings differ in length, the steps of each, ``(B,)``: what
-          the network says after them is neither learned from nor decided by
+          ``(B,)``; and, where the recordings differ in length, the steps of each, ``(B,)``: each
+          is learned from, decided by, measured and priced over its own steps, as if it were alone
 
     Raises:
         ArgumentError: The network's output does not have ``num_classes`` columns.
@@ -91,19 +92,36 @@ class SpikingClassifier(pl.LightningModule):
         return spk, cur
 
     def _decided(self, samples: Tensor, *lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`forward`, with zeros from the end of each recording on."""
-        spk, cur = self(samples)
-        if lengths:
-            step = torch.arange(len(spk), device=spk.device)[:, None, None]
-            heard = step < lengths[0].to(spk.device)[:, None]
-            spk, cur = spk * heard, cur * heard
+        """As :meth:`forward`, with zeros from the end of each recording on.
+
+        While it learns, the network runs once on the padded batch: what it says before the end of a
+        recording does not depend on what follows. Otherwise once for each length, so that whatever
+        watches it, as the hardware's bill does, sees no step that only pads.
+        """
+        if not lengths:
+            out: tuple[Tensor, Tensor] = self(samples)
+            return out
+        if self.training:
+            spk, cur = self(samples)
+            return silenced(spk, lengths[0]), silenced(cur, lengths[0])
+        spk = cur = torch.zeros(0)
+        for where, part in same_length(samples, lengths[0]):
+            some, driven = self(part)
+            if not len(spk):
+                shape = (len(samples), len(lengths[0]), self.num_classes)
+                spk, cur = some.new_zeros(shape), driven.new_zeros(shape)
+            spk[: len(some), where], cur[: len(driven), where] = some, driven
         return spk, cur
 
     def _step(self, batch: tuple[Tensor, ...], stage: str) -> tuple[Tensor, Tensor]:
         """Return the loss and what was decided, ``(B,)``."""
         samples, targets, *lengths = batch
         spk, cur = self._decided(samples, *lengths)
-        loss: Tensor = self.loss(cur, targets)
+        loss: Tensor = (
+            loss_over_lengths(self.loss, cur, targets, *lengths)
+            if lengths
+            else self.loss(cur, targets)
+        )
         accuracy = cast(MulticlassAccuracy, self.accuracy[f"{stage}_acc"])
         decided = decode(spk.detach(), cur.detach(), self.decoding)
         accuracy(decided, targets)
