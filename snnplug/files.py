@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from snnplug.errors import ArgumentError
@@ -69,3 +71,13 @@ def lock(path: str | Path, wait_s: float = 0.0) -> int:
                 os.close(file)
                 raise
             time.sleep(0.1)
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Hold a file as :func:`lock` does, for a block, and wait for others as long as it takes."""
+    file = lock(path, wait_s=float("inf"))
+    try:
+        yield
+    finally:
+        os.close(file)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -19,8 +16,7 @@ from snnplug.data import store_format as fmt
 from snnplug.data.addresses import SensorSize, encode_events, site_dtype
 from snnplug.data.store import EventStore
 from snnplug.errors import ArgumentError, DataError
-
-_POLL_S = 0.05
+from snnplug.files import locked
 
 
 class _Source(Protocol):
@@ -89,7 +85,7 @@ def pack(
         return found
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_name(path.name + ".lock")):
+        with locked(path.with_name(path.name + ".lock")):
             found = _existing(path, digest)
             if found is None:
                 _write(source, path, sensor_size, dict(key), digest, title, extra, progress)
@@ -128,19 +124,6 @@ def _existing(path: Path, digest: bytes) -> EventStore | None:
     except DataError:
         return None
     return store if store.digest == digest else None
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends."""
-    with path.open("ab") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(_POLL_S)
-        yield
 
 
 def _write(
