@@ -32,6 +32,7 @@ import snnplug.data.saccade_mnist
 import snnplug.networks.conv
 import snnplug.networks.dense
 import snnplug.networks.leaky
+import snnplug.networks.spike_train
 import snnplug.training.encoding
 import snnplug.training.losses  # noqa: F401
 from snnplug.callbacks.data_time import DataTime

@@ -68,6 +68,10 @@ def _load() -> ctypes.CDLL | None:
     lib.snp_spike_rows.restype = None
     lib.snp_sum_at_spikes.argtypes = [pointer, pointer, *[integer] * 3, pointer, ctypes.c_int]
     lib.snp_sum_at_spikes.restype = None
+    lib.snp_outer_at_spikes.argtypes = [pointer, ctypes.c_int]
+    lib.snp_outer_at_spikes.restype = None
+    lib.snp_product_at_spikes.argtypes = [pointer, ctypes.c_int]
+    lib.snp_product_at_spikes.restype = None
     lib.snp_step.argtypes = [pointer, pointer]
     lib.snp_step.restype = None
     lib.snp_step_events.argtypes = [pointer, pointer, integer]

@@ -63,6 +63,21 @@ class _SpikeTrainAdjoint(ctypes.Structure):
     )
 
 
+class _SpikeProduct(ctypes.Structure):
+    """``snp::SpikeProduct``."""
+
+    _fields_ = (
+        ("steps", ctypes.c_int64),
+        ("batch", ctypes.c_int64),
+        ("features", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("bits", ctypes.c_void_p),
+        ("values", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("output", ctypes.c_void_p),
+    )
+
+
 def advance(
     cur: Tensor, state: State, dynamics: SpikeTrainDynamics, weight: Tensor | None, spk: Tensor
 ) -> None:
@@ -144,6 +159,28 @@ def sum_at_bits(bits: Tensor, y: Tensor | None, shape: torch.Size) -> Tensor:
     out = torch.zeros(batch, features)
     where = None if y is None else y.data_ptr()
     _call("snp_sum_at_spikes", bits.data_ptr(), where, steps, batch, features, out.data_ptr())
+    return out
+
+
+def outer_at_bits(bits: Tensor, y: Tensor, shape: torch.Size) -> Tensor:
+    """Return the sum over time of ``y (T, B, M)`` times bits ``shape (T, B, N)``: ``(B, M, N)``."""
+    steps, batch, features = shape
+    columns = y.shape[-1]
+    out = torch.zeros(batch, features, columns)
+    args = _SpikeProduct(
+        steps, batch, features, columns, bits.data_ptr(), y.data_ptr(), None, out.data_ptr()
+    )
+    _call("snp_outer_at_spikes", ctypes.byref(args))
+    return out.transpose(1, 2)
+
+
+def product_at_bits(bits: Tensor, y: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
+    """Return the sum over time of ``y (T, B, M) @ weight (M, N)`` at the bits: ``(B, N)``."""
+    steps, batch, features = shape
+    out, weight = torch.zeros(batch, features), weight.contiguous()
+    pointers = (bits.data_ptr(), y.data_ptr(), weight.data_ptr(), out.data_ptr())
+    args = _SpikeProduct(steps, batch, features, y.shape[-1], *pointers)
+    _call("snp_product_at_spikes", ctypes.byref(args))
     return out
 
 

@@ -12,6 +12,8 @@ from snnplug.kernels.spike_linear import product_of_bits, weight_gradient_of_bit
 
 # Rows (steps x samples) that are worked on at a time: bounds the memory of a pass, whatever T.
 _ROWS = 4096
+# Up to this share of spikes, going from one to the next beats the dense product.
+_FEW = 0.15
 
 
 class SpikeTrains:
@@ -72,6 +74,23 @@ class SpikeTrains:
             return native_spike_train.sum_at_bits(self._words(part), y, shape)
         return (y.view(shape) * self.values[part.start : part.stop]).sum(0)
 
+    def product_at_spikes(self, y: Tensor, weight: Tensor, part: range) -> Tensor:
+        """Return the sum over some steps of the trains times ``y @ weight``.
+
+        Args:
+            y: ``(steps * B, M)``.
+            weight: ``(M, N)``.
+            part: The steps.
+
+        Returns:
+            ``(B, N)``.
+        """
+        if self.words is not None and native.takes(y, weight) and self._share(part) < _FEW:
+            shape = torch.Size((len(part), *self.shape[1:]))
+            known = (self._words(part), y.contiguous(), weight, shape)
+            return native_spike_train.product_at_bits(*known)
+        return self.sum_at_spikes(y @ weight, part)
+
     def times(self, weight: Tensor, part: range) -> Tensor:
         """Return some steps times the transposed ``weight (M, N)``: ``(steps * B, M)``."""
         if self.words is not None:
@@ -93,6 +112,9 @@ class SpikeTrains:
     def pairwise(self, y: Tensor, part: range) -> Tensor:
         """Return the sum over some steps of ``y (steps * B, M)`` x the trains: ``(B, M, N)``."""
         steps, batch, features = len(part), self.shape[1], self.shape[2]
+        if self.words is not None and native.takes(y) and self._share(part) < _FEW:
+            shape = torch.Size((steps, batch, features))
+            return native_spike_train.outer_at_bits(self._words(part), y.contiguous(), shape)
         y, x = y.view(steps, batch, -1), self.rows(part).view(steps, batch, features)
         return torch.bmm(y.permute(1, 2, 0), x.permute(1, 0, 2))
 
@@ -113,6 +135,10 @@ class SpikeTrains:
         assert self.words is not None  # noqa: S101
         batch = self.shape[1]
         return self.words[part.start * batch : part.stop * batch]
+
+    def _share(self, part: range) -> float:
+        """Return which share of one of :meth:`parts` is spikes."""
+        return self._ones(part) / max(1, len(part) * self.shape[1] * self.shape[2])
 
     def _ones(self, part: range) -> int:
         """Return the spikes of one of :meth:`parts`."""

@@ -174,8 +174,8 @@ class _Backward:
         inputs = torch.zeros_like(counts.inputs) if to_x else None
         for part, x in self._parts():
             if inputs is not None:
-                y = synapses.back((x * back).flatten(0, 1), self.weight)
-                inputs += self.trains.sum_at_spikes(y, part)
+                y = (x * back).flatten(0, 1)
+                inputs += synapses.back_at_spikes(y, self.trains, part, self.weight)
             y = x.mul_(scaled).flatten(0, 1)
             if weight is not None:
                 weight += synapses.gradient(y, self.trains, part, self.weight)

@@ -26,6 +26,9 @@ class Synapses(Protocol):
     def back(self, y: Tensor, weight: Tensor) -> Tensor:
         """Return the transposed map of rows ``y (R, outputs)``."""
 
+    def back_at_spikes(self, y: Tensor, trains: SpikeTrains, part: range, weight: Tensor) -> Tensor:
+        """Return the sum of :meth:`back` over the spikes of each train in some steps."""
+
     def outer(self, y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """Return the gradient of the weight for rows ``y (R, outputs)`` and ``x (R, inputs)``."""
 
@@ -47,6 +50,10 @@ class Dense:
     def back(self, y: Tensor, weight: Tensor) -> Tensor:
         """Return the transposed map of rows ``y``."""
         return y @ weight
+
+    def back_at_spikes(self, y: Tensor, trains: SpikeTrains, part: range, weight: Tensor) -> Tensor:
+        """Return the sum of :meth:`back` over the spikes of each train in some steps."""
+        return trains.product_at_spikes(y, weight, part)
 
     def outer(self, y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """Return the gradient of the weight for rows ``y`` and ``x``."""
@@ -94,6 +101,10 @@ class Convolution:
             shape, weight, grad, self.stride, self.padding
         )
         return images.flatten(1)
+
+    def back_at_spikes(self, y: Tensor, trains: SpikeTrains, part: range, weight: Tensor) -> Tensor:
+        """Return the sum of :meth:`back` over the spikes of each train in some steps."""
+        return trains.sum_at_spikes(self.back(y, weight), part)
 
     def outer(self, y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """Return the gradient of the weight for rows ``y`` and ``x``."""

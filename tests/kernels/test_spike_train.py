@@ -134,6 +134,8 @@ def test_trains_do_what_dense_tensors_do(features: int, density: float, kind: st
         shape = (len(part), batch, -1)
         expected = (y[rows] * here).view(*shape[:2], features).sum(0)
         assert torch.equal(trains.sum_at_spikes(y[rows], part), expected)
+        expected = (grad[rows] @ weight * here).view(*shape[:2], features).sum(0)
+        assert torch.equal(trains.product_at_spikes(grad[rows], weight, part), expected)
         pairs = torch.einsum("tbm,tbn->bmn", grad[rows].view(shape), here.view(shape))
         assert torch.equal(trains.pairwise(grad[rows], part), pairs)
 

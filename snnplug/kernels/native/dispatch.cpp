@@ -33,6 +33,8 @@ namespace snp {
   void spike_rows(const uint64_t*, int64_t, int64_t, float*, int);                        \
   void sum_at_spikes(const uint64_t*, const float*, int64_t, int64_t, int64_t, float*,    \
                      int);                                                                \
+  void outer_at_spikes(const SpikeProduct&, int);                                         \
+  void product_at_spikes(const SpikeProduct&, int);                                       \
   int64_t step(const StepPlan&, const float*, const int64_t*, int64_t);                   \
   void frames(const Frames&, int);                                                        \
   }
@@ -43,7 +45,8 @@ namespace snp {
         isa::spike_linear_backward, isa::spike_conv_scratch, isa::spike_conv_forward,     \
         isa::spike_conv_backward, isa::pooled_conv_scratch, isa::pooled_conv_forward,     \
         isa::pooled_conv_backward, isa::spike_train_forward,   \
-        isa::spike_train_adjoint, isa::spike_rows, isa::sum_at_spikes, isa::step, isa::frames}
+        isa::spike_train_adjoint, isa::spike_rows, isa::sum_at_spikes,                    \
+        isa::outer_at_spikes, isa::product_at_spikes, isa::step, isa::frames}
 
 SNP_DECLARE(portable)
 #ifdef SNP_HAS_avx2
@@ -187,6 +190,14 @@ SNP_EXPORT void snp_spike_rows(const uint64_t* bits, int64_t rows, int64_t featu
 SNP_EXPORT void snp_sum_at_spikes(const uint64_t* bits, const float* values, int64_t steps,
                                   int64_t batch, int64_t features, float* sums, int threads) {
   snp::chosen().table.sum_at_spikes(bits, values, steps, batch, features, sums, threads);
+}
+
+SNP_EXPORT void snp_outer_at_spikes(const snp::SpikeProduct* args, int threads) {
+  snp::chosen().table.outer_at_spikes(*args, threads);
+}
+
+SNP_EXPORT void snp_product_at_spikes(const snp::SpikeProduct* args, int threads) {
+  snp::chosen().table.product_at_spikes(*args, threads);
 }
 
 SNP_EXPORT void snp_step(const snp::StepPlan* plan, const float* input) {

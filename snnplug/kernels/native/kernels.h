@@ -234,6 +234,15 @@ struct Crossings {
   uint8_t* is_on;
 };
 
+// Spikes of senders and values of receivers; fields as in snnplug/kernels/native_spike_train.py.
+struct SpikeProduct {
+  int64_t steps, batch, features, columns;
+  const uint64_t* bits;   // (steps, batch, words of features)
+  const float* values;    // (steps, batch, columns)
+  const float* weight;    // (columns, features), for the product
+  float* output;          // (batch, features, columns) or, for the product, (batch, features)
+};
+
 struct Table {
   void (*neurons_forward)(const NeuronsForward&, int threads);
   void (*neurons_backward)(const NeuronsBackward&, int threads);
@@ -266,6 +275,10 @@ struct Table {
   // bit is set.
   void (*sum_at_spikes)(const uint64_t* bits, const float* values, int64_t steps, int64_t batch,
                         int64_t features, float* sums, int threads);
+  // Adds to output, at the feature of each spike, the values of its row.
+  void (*outer_at_spikes)(const SpikeProduct&, int threads);
+  // Adds to output, at the feature of each spike, the values of its row times its weights.
+  void (*product_at_spikes)(const SpikeProduct&, int threads);
   // Takes a frame, or without one the addresses of its spikes. Returns -1, or the position of an
   // event outside the frame; nothing has then changed.
   int64_t (*step)(const StepPlan&, const float* input, const int64_t* events, int64_t count);

@@ -92,6 +92,13 @@ void forward_share(const SpikeTrain& args, const Packed& weight, Share share) {
   }
 }
 
+// Calls take(feature) for each spike of a row.
+template <class Take>
+inline void at_spikes(const uint64_t* bits, int64_t words, Take take) {
+  for (int64_t w = 0; w < words; ++w)
+    for (uint64_t word = bits[w]; word; word &= word - 1) take(w * kWord + lowest(word));
+}
+
 // Half a word of neurons back through time.
 void adjoint_half(const SpikeTrainAdjoint& args, int64_t sample, int64_t half) {
   const int64_t words = ceil_div(args.features, kWord), first = half * kHalf;
@@ -161,11 +168,61 @@ void sum_at_spikes(const uint64_t* bits, const float* values, int64_t steps, int
     for (int64_t t = 0; t < steps; ++t) {
       const int64_t row = t * batch + b;
       const float* value = values ? values + row * features : nullptr;
-      for (int64_t w = 0; w < words; ++w) {
-        for (uint64_t word = bits[row * words + w]; word; word &= word - 1) {
-          const int64_t j = w * kWord + lowest(word);
-          sum[j] += value ? value[j] : 1.0f;
-        }
+      at_spikes(bits + row * words, words,
+                [&](int64_t j) { sum[j] += value ? value[j] : 1.0f; });
+    }
+  }
+}
+
+void outer_at_spikes(const SpikeProduct& args, int threads) {
+  const int64_t words = ceil_div(args.features, kWord), columns = args.columns;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t b = 0; b < args.batch; ++b) {
+    float* out = args.output + b * args.features * columns;
+    for (int64_t t = 0; t < args.steps; ++t) {
+      const int64_t row = t * args.batch + b;
+      const float* y = args.values + row * columns;
+      at_spikes(args.bits + row * words, words, [&](int64_t j) {
+        float* to = out + j * columns;
+#pragma omp simd
+        for (int64_t i = 0; i < columns; ++i) to[i] += y[i];
+      });
+    }
+  }
+}
+
+void product_at_spikes(const SpikeProduct& args, int threads) {
+  const int64_t words = ceil_div(args.features, kWord), columns = args.columns;
+  // Whole vectors, the last with zeros: a row of the weight per sender, and one of the values.
+  const int64_t width = ceil_div(columns, SNP_LANES) * SNP_LANES;
+  std::vector<float> weight(args.features * width);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t j = 0; j < args.features; ++j)
+    for (int64_t i = 0; i < columns; ++i)
+      weight[j * width + i] = args.weight[i * args.features + j];
+#pragma omp parallel num_threads(threads)
+  {
+    std::vector<float> y(width);
+#pragma omp for schedule(static)
+    for (int64_t b = 0; b < args.batch; ++b) {
+      float* out = args.output + b * args.features;
+      for (int64_t t = 0; t < args.steps; ++t) {
+        const int64_t row = t * args.batch + b;
+        std::copy_n(args.values + row * columns, columns, y.data());
+        at_spikes(args.bits + row * words, words, [&](int64_t j) {
+          const float* w = weight.data() + j * width;
+          Vector sum[2] = {};
+          int64_t i = 0;
+          for (; i + 2 * SNP_LANES <= width; i += 2 * SNP_LANES)
+            for (int v = 0; v < 2; ++v)
+              sum[v] += load(w + i + v * SNP_LANES) * load(y.data() + i + v * SNP_LANES);
+          if (i < width) sum[0] += load(w + i) * load(y.data() + i);
+          sum[0] += sum[1];
+          float lanes[SNP_LANES], total = 0;
+          store(lanes, sum[0]);
+          for (float lane : lanes) total += lane;
+          out[j] += total;
+        });
       }
     }
   }

@@ -30,6 +30,10 @@ struct Vector {
     return *this;
   }
 };
+inline Vector operator*(Vector a, const Vector& b) {
+  for (int k = 0; k < SNP_LANES; ++k) a.lane[k] *= b.lane[k];
+  return a;
+}
 inline Vector operator*(float factor, Vector v) {
   for (float& lane : v.lane) lane *= factor;
   return v;

@@ -45,6 +45,8 @@ void snp_spike_train_adjoint(const snp::SpikeTrainAdjoint* args, int threads);
 void snp_spike_rows(const uint64_t* bits, int64_t rows, int64_t features, float* values, int threads);
 void snp_sum_at_spikes(const uint64_t* bits, const float* values, int64_t steps, int64_t batch,
                        int64_t features, float* sums, int threads);
+void snp_outer_at_spikes(const snp::SpikeProduct* args, int threads);
+void snp_product_at_spikes(const snp::SpikeProduct* args, int threads);
 void snp_step(const snp::StepPlan* plan, const float* input);
 int64_t snp_step_events(const snp::StepPlan* plan, const int64_t* events, int64_t count);
 int64_t snp_crossings(const snp::Crossings* args);
@@ -235,6 +237,16 @@ void spike_train(int64_t steps, int64_t batch, int64_t features, bool recurs, fl
   snp_sum_at_spikes(bits.data(), nullptr, steps, batch, features, sums.data(), threads);
   require(sums == counts, "bits do not count the spikes");
   snp_sum_at_spikes(bits.data(), cur.data(), steps, batch, features, sums.data(), threads);
+  for (const int64_t columns : {1, 33, 70}) {
+    const Array values = normal(steps * batch * columns), matrix = normal(columns * features);
+    Array outer(width * columns), product(width);
+    const snp::SpikeProduct all{steps,         batch,         features,      columns,
+                                bits.data(),   values.data(), matrix.data(), outer.data()};
+    snp_outer_at_spikes(&all, threads);
+    snp::SpikeProduct one = all;
+    one.output = product.data();
+    snp_product_at_spikes(&one, threads);
+  }
 }
 
 void step(int64_t features, int64_t columns) {
