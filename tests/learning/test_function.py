@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import exp
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from snnplug.kernels.spike_train import SpikeTrainDynamics, State, adjoint, advance
 from snnplug.kernels.trains import SpikeTrains
 from snnplug.learning.effect_table import effect_table
-from snnplug.learning.function import Layer, spike_train
+from snnplug.learning.function import Layer, _Backward, spike_train
 from snnplug.learning.rules import HM2BP, STRSBP, Counts, Rule
 from snnplug.learning.synapses import Dense
 from tests.learning import stepwise
@@ -212,7 +213,7 @@ def st_rsbp_by_pairs(
             theta[i, j] = weight[i, j] * (e[i, j] / o_in[j] if o[i] and o_in[j] else 0.5)
     for i in range(size):
         if o[i] == 0:
-            e[i], own[i] = 0.1 * (o_in > 0), 0.1 * (o > 0)
+            e[i], own[i] = 0.1 * (o_in > 0).double(), 0.1 * (o > 0).double()
     scaled = (delta / left).unsqueeze(1)
     return [delta @ torch.linalg.inv(omega) @ theta, scaled * e, scaled * own]
 
@@ -231,7 +232,7 @@ def test_st_rsbp_is_the_rule_pair_by_pair(seed: int) -> None:
         *(torch.stack([s[k] for s in samples]).sum(0) for k in (1, 2)),
     ]
     for got, want in zip(found, expected, strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-8)
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
 def test_recurrence_of_two_neurons_solved_by_hand() -> None:
@@ -255,6 +256,52 @@ def test_recurrence_of_two_neurons_solved_by_hand() -> None:
     back = torch.stack([d * delta[0] - c * delta[1], a * delta[1] - b * delta[0]]) / (a * d - b * c)
     ratio = torch.where(o_in > 0, e / o_in.clamp(min=1), 0.5)
     torch.testing.assert_close(to_x[0], back @ (weight * ratio), rtol=1e-10, atol=1e-10)
+
+
+class _FixedPoint(torch.autograd.Function):
+    r"""Counts :math:`o = (W e(x, o) + V e(o, o)) / \theta`, :math:`e_{i|j} = o_j r_{ij} f(o_i)`.
+
+    Smooth, with :math:`f(o) = 1 / (1 + o)`; backward by the solve of the recurrent rule.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *known: Tensor) -> Tensor:
+        weight, recurrent, from_x, within = known
+        o = torch.zeros(len(x), len(weight), dtype=x.dtype)
+        for _ in range(200):
+            drive = x @ (weight * from_x).t() + o @ (recurrent * within).t()
+            o = drive / (1 + o) / DYNAMICS.threshold
+        ctx.save_for_backward(x, o, *known)
+        return o
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, o, weight, recurrent, from_x, within = ctx.saved_tensors
+        f = 1 / (1 + o)
+        pairs = within * o.unsqueeze(1) * f.unsqueeze(2)
+        drive = x @ (weight * from_x).t() + o @ (recurrent * within).t()
+        left = 1 + drive * f.square() / DYNAMICS.threshold  # 1 - S: f' is -f^2
+        counts = Counts(x, o, o, 1)
+        unused = SpikeTrains(o.unsqueeze(0))
+        layer = Layer(Dense(), DYNAMICS, STRSBP())
+        backward = _Backward(layer, unused, unused, weight, recurrent)
+        solved = backward._solved(grad / DYNAMICS.threshold, pairs, counts, left)
+        return (solved * f) @ (weight * from_x), None, None, None, None
+
+
+def test_the_solve_is_the_gradient_through_a_smooth_fixed_point() -> None:
+    generator = torch.Generator().manual_seed(3)
+    x, weight, from_x, within = (
+        torch.rand(shape, generator=generator, dtype=torch.float64) + 0.2
+        for shape in ((2, 4), (5, 4), (5, 4), (5, 5))
+    )
+    recurrent = torch.randn(5, 5, generator=generator, dtype=torch.float64) * 0.3
+    recurrent.fill_diagonal_(0)
+    known = (weight, recurrent, from_x, within)
+    o = _FixedPoint.apply(x, *known)
+    assert o.min() > 0.1
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: _FixedPoint.apply(x, *known), (x,))
 
 
 @pytest.mark.parametrize("rule", [HM2BP(), STRSBP()])
