@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from snnplug.callbacks.figures import log_figures
 from snnplug.callbacks.processes import gather_texts
 from snnplug.errors import ArgumentError
 from snnplug.hardware.dynamics import dynamics_of, is_spiking
@@ -167,5 +168,4 @@ class SpikeMetrics(pl.Callback):
         if self._latency is not None:
             figures["latency_steps"] = self._latency.compute()
         self._sparsity = None
-        # The same numbers on every process.
-        pl_module.log_dict({f"{prefix}activity/{key}": v.float() for key, v in figures.items()})
+        log_figures(pl_module, {f"{prefix}activity/{k}": v.item() for k, v in figures.items()})

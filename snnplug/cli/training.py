@@ -253,6 +253,8 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message="The dirpath has changed from.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    # Lightning's own way of gathering between processes.
+    warnings.filterwarnings("ignore", message=".*distributed.nn.functional.all_gather is dep.*")
     warnings.filterwarnings("ignore", message=".*The number of training batches.*")
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors"):
         logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())

@@ -273,3 +273,24 @@ def reset(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, snn.SpikingNeuron) and hasattr(module, "reset_mem"):
             module.reset_mem()
+
+
+def hidden_state(network: nn.Module) -> list[str]:
+    """Return the names of the buffers in which the neurons of a network keep their state.
+
+    They belong to the batch of one process: nothing may copy them to another.
+
+    Args:
+        network: Any module.
+
+    Example:
+        >>> from snnplug import Leaky
+        >>> hidden_state(nn.Sequential(nn.Linear(4, 3), Leaky(beta=0.9, init_hidden=True)))
+        ['1.mem']
+    """
+    return [
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in network.named_modules()
+        if isinstance(module, snn.SpikingNeuron)
+        for name in sorted(module._non_persistent_buffers_set & module._buffers.keys())
+    ]

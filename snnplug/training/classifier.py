@@ -8,14 +8,16 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torchmetrics.classification import MulticlassAccuracy
 
 from snnplug.errors import ArgumentError
-from snnplug.neurons.base import reset
+from snnplug.neurons.base import hidden_state, reset
 from snnplug.training.decoding import Decoding, decode
 from snnplug.training.encoding import Encoding
 from snnplug.training.lengths import loss_over_lengths, same_length, silenced
 from snnplug.training.losses import SquaredHinge
+from snnplug.training.mean_loss import MeanLoss
 
 
 def _adam(parameters: Any) -> torch.optim.Optimizer:
@@ -77,6 +79,16 @@ class SpikingClassifier(pl.LightningModule):
         self.accuracy = nn.ModuleDict(
             {f"{stage}_acc": MulticlassAccuracy(num_classes, average="micro") for stage in _STAGES}
         )
+        self.mean_loss = nn.ModuleDict({f"{stage}_loss": MeanLoss() for stage in _STAGES})
+
+    def setup(self, stage: str) -> None:
+        """Keep the hidden state of each process out of what DDP copies from the first one.
+
+        Its shape is that of the process's own batch, so copying it would even fail.
+        """
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
+            self, hidden_state(self)
+        )
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Return output spikes and what the loss looks at, each ``(T, B, C)``."""
@@ -125,14 +137,9 @@ class SpikingClassifier(pl.LightningModule):
         accuracy = cast(MulticlassAccuracy, self.accuracy[f"{stage}_acc"])
         decided = decode(spk.detach(), cur.detach(), self.decoding)
         accuracy(decided, targets)
-        self.log(
-            f"{stage}/loss",
-            loss,
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(targets),
-            sync_dist=stage != "train",
-        )
+        mean = cast(MeanLoss, self.mean_loss[f"{stage}_loss"])
+        mean.update(loss, len(targets))
+        self.log(f"{stage}/loss", mean, on_step=False, on_epoch=True)
         self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, prog_bar=True)
         return loss, decided
 
