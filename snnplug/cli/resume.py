@@ -1,7 +1,8 @@
-"""``--ckpt_path last|RUN``: a run that was stopped goes on in its own folder."""
+"""``--ckpt_path last|auto|RUN``: a run that was stopped goes on in its own folder."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,38 @@ def find_run(ckpt_path: str, runs: Path) -> Path | None:
             "finished an epoch, or a checkpoint file"
         )
     return folder
+
+
+def run_of_job(run_id: str | None, runs: Path) -> tuple[Path, bool]:
+    """Return the folder of the run that this job is, and whether it goes on there.
+
+    For ``--ckpt_path auto``: one line that begins a run when the job starts and goes on with it
+    when the job is started again, as torchrun and SLURM do after a failure.
+
+    Args:
+        run_id: ``trainer.logger.id``; None takes the job's own.
+        runs: The folder of the project's runs.
+
+    Raises:
+        RecipeError: There is no id, and no job that has one.
+    """
+    name = run_id or _job()
+    if name is None:
+        raise RecipeError(
+            "--ckpt_path auto: this is no job of torchrun or SLURM that has an id; give "
+            "--trainer.logger.id NAME, torchrun's --rdzv-id, or --ckpt_path last"
+        )
+    folder = runs / name
+    return folder, (folder / LAST).is_file()
+
+
+def _job() -> str | None:
+    """Return the name of the job that all its processes and all its restarts share."""
+    for scheduler, variable in (("torchrun", "TORCHELASTIC_RUN_ID"), ("slurm", "SLURM_JOB_ID")):
+        value = os.environ.get(variable)
+        if value and value != "none":  # torchrun without --rdzv-id
+            return f"{scheduler}-{value}"
+    return None
 
 
 def recipe_of(checkpoint: Path) -> dict[str, Any] | None:

@@ -169,7 +169,16 @@ class SnnplugCLI(LightningCLI):
         ours = getattr(logger, "class_path", "").endswith(f".{RunLogger.__name__}")
         if ours and subcommand == "fit":
             place = logger.init_args
-            run = resume.find_run(config.ckpt_path, Path(place.save_dir, place.project))
+            runs = Path(place.save_dir, place.project)
+            run: Path | None
+            if config.ckpt_path == "auto":
+                run, goes_on = resume.run_of_job(place.get("id"), runs)
+                place.id = run.name
+                if not goes_on:
+                    config.ckpt_path = None
+                    return
+            else:
+                run = resume.find_run(config.ckpt_path, runs)
             if run is not None:
                 place.save_dir, place.project, place.id = map(
                     str, (run.parent.parent, run.parent.name, run.name)

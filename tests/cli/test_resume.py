@@ -154,7 +154,32 @@ def test_the_newest_run_with_a_checkpoint_is_the_last(tmp_path: Path) -> None:
     assert resume.find_run(str(found / resume.LAST), tmp_path) is None
 
 
-@pytest.mark.parametrize("ckpt_path", ["last", "."])
+@pytest.mark.parametrize(
+    ("variables", "run_id", "name"),
+    [
+        ({"SLURM_JOB_ID": "4711"}, None, "slurm-4711"),
+        ({"TORCHELASTIC_RUN_ID": "abc", "SLURM_JOB_ID": "4711"}, None, "torchrun-abc"),
+        ({"TORCHELASTIC_RUN_ID": "none"}, "mine", "mine"),
+    ],
+)
+def test_a_job_begins_its_run_and_goes_on_with_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    run_id: str | None,
+    name: str,
+) -> None:
+    for variable in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert resume.run_of_job(run_id, tmp_path) == (tmp_path / name, False)
+    (tmp_path / name / "checkpoints").mkdir(parents=True)
+    (tmp_path / name / resume.LAST).touch()
+    assert resume.run_of_job(run_id, tmp_path) == (tmp_path / name, True)
+
+
+@pytest.mark.parametrize("ckpt_path", ["last", ".", "auto"])
 def test_nothing_to_resume_is_a_short_error(
     folder: Path, ckpt_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
