@@ -34,6 +34,7 @@ RECIPE = [
     "--trainer.max_epochs=3",
     "--trainer.enable_progress_bar=false",
     "--trainer.callbacks+=SpikeMetrics",
+    "--trainer.logger.mode=offline",
 ]
 TWO = ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.accelerator=cpu"]
 
