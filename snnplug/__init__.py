@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from snnplug import backends as backends
     from snnplug.callbacks.hardware_target import HardwareTarget as HardwareTarget
     from snnplug.hardware.activity import Activity as Activity
     from snnplug.hardware.activity_file import load_activity as load_activity
@@ -97,7 +98,7 @@ _HOME = {
     "to_integers": "hardware.integer_network",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", "backends", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:
@@ -105,6 +106,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("snnplug")
+    if name == "backends":
+        return import_module("snnplug.backends")
     if name not in _HOME:
         raise AttributeError(f"module 'snnplug' has no attribute {name!r}")
     return getattr(import_module(f"snnplug.{_HOME[name]}"), name)

@@ -34,6 +34,10 @@ class MeasurementError(SnnplugError, RuntimeError):
     """A hardware figure was asked for, but nothing that could be priced was measured."""
 
 
+class BackendError(SnnplugError, RuntimeError):
+    """A backend is unknown, does not run here, or cannot run the network."""
+
+
 class MissingExtraError(SnnplugError, ModuleNotFoundError):
     """An optional package is needed and not installed."""
 

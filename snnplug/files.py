@@ -12,6 +12,16 @@ from pathlib import Path
 from snnplug.errors import ArgumentError
 
 
+def cache_folder() -> Path:
+    """Return where what can be made again is kept: ``$SNNPLUG_CACHE``, or the user's cache."""
+    given = os.environ.get("SNNPLUG_CACHE")
+    if given:
+        return Path(given)
+    from pooch import os_cache
+
+    return Path(os_cache("snnplug"))
+
+
 def write_whole(path: str | Path, content: str | bytes) -> Path:
     """Write a file so that no reader ever sees a part of it.
 

@@ -1,1 +1,4 @@
-"""Where a network runs, and how it leaves for other tools."""
+"""Where a network runs, ``snnplug.backends.get("compiled")``, and how it leaves for other tools."""
+
+from snnplug.backends.registry import get as get
+from snnplug.backends.registry import names as names

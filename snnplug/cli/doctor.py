@@ -1,4 +1,4 @@
-"""``snnplug doctor``: what is installed, and whether the native kernels run."""
+"""``snnplug doctor``: what is installed, which kernels and backends run, and why not."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def doctor_command(args: Sequence[str]) -> int:
         raise ArgumentError(f"doctor {' '.join(args)}: doctor takes no argument")
     import torch
 
+    from snnplug import backends
     from snnplug.kernels import native
 
     print(f"{'python':<16} {platform.python_version()} on {platform.platform()}")
@@ -25,8 +26,11 @@ def doctor_command(args: Sequence[str]) -> int:
     runs, detail = native.available()
     print(f"{'native kernels':<16} {detail if runs else f'no: {detail}'}")
     print(f"{'threads':<16} {torch.get_num_threads()}")
-    cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    print(f"{'CUDA device':<16} {cuda}")
+    for name in backends.names():
+        backend = backends.get(name)
+        runs, reason = backend.available()
+        takes = f" [{', '.join(backend.precisions)}]" if runs else ""
+        print(f"{f'backend {name}':<16} {'' if runs else 'no: '}{reason}{takes}")
     return 0
 
 

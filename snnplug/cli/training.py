@@ -35,6 +35,7 @@ import snnplug.networks.leaky
 import snnplug.networks.spike_train
 import snnplug.training.encoding
 import snnplug.training.losses  # noqa: F401
+from snnplug import backends
 from snnplug.callbacks.data_time import DataTime
 from snnplug.callbacks.energy_front import EnergyFront
 from snnplug.callbacks.epoch_metrics import EpochMetrics
@@ -45,7 +46,7 @@ from snnplug.callbacks.run_folder import run_folder, write_text
 from snnplug.cli import resume
 from snnplug.cli.parser import RecipeParser
 from snnplug.cli.summary import print_summary
-from snnplug.errors import RecipeError
+from snnplug.errors import BackendError, RecipeError
 from snnplug.training.checkpoint_io import RunCheckpointIO, check_checkpoint
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.logger import RunLogger
@@ -146,6 +147,13 @@ class SnnplugCLI(LightningCLI):
             default=True,
             help="Test the best checkpoint after a fit.",
         )
+        parser.add_argument(
+            "--backend",
+            type=str,
+            default="fused",
+            help=f"How the network runs: {', '.join(backends.names())}. See snnplug doctor.",
+        )
+        parser.link_arguments("backend", "model.backend")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
         parser.link_arguments(
             "data.num_classes", "model.network.init_args.num_classes", apply_on="instantiate"
@@ -153,6 +161,21 @@ class SnnplugCLI(LightningCLI):
         parser.link_arguments(
             "data.in_shape", "model.network.init_args.in_shape", apply_on="instantiate"
         )
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse a backend that does not run here or on this accelerator, before anything runs."""
+        config = self.config.get(self.config.get("subcommand") or "", self.config)
+        backend = backends.get(config.backend)
+        runs, reason = backend.available()
+        if not runs:
+            raise BackendError(f"backend {backend.name!r} does not run here: {reason}")
+        needed, given = backend.accelerator, config.trainer.get("accelerator")
+        if needed is not None and given not in ("auto", "gpu", needed):
+            raise BackendError(
+                f"backend {backend.name!r} needs trainer.accelerator {needed!r}, not {given!r}"
+            )
+        if needed is not None:
+            config.trainer.accelerator = needed
 
     def _parse_ckpt_path(self) -> None:
         """Find the run to continue, and say where the recipe differs from what it began with.

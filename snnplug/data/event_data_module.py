@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import lightning.pytorch as pl
@@ -25,16 +23,7 @@ from snnplug.data.packing import pack
 from snnplug.data.split import stratified_split
 from snnplug.data.store import EventStore
 from snnplug.errors import ArgumentError
-
-
-def cache_folder() -> Path:
-    """Return where packed recordings are kept: ``$SNNPLUG_CACHE``, or the user's cache folder."""
-    given = os.environ.get("SNNPLUG_CACHE")
-    if given:
-        return Path(given)
-    import pooch
-
-    return Path(pooch.os_cache("snnplug"))
+from snnplug.files import cache_folder
 
 
 class Recordings(Protocol):

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from snnplug.kernels.dynamics import Dynamics, Parameters, State
 from snnplug.kernels.neurons import neurons, takes
+from snnplug.kernels.time_loop import time_loop
 
 
 def lif(
@@ -55,11 +55,12 @@ def lif_reference(
         return dynamics.spike_grad(shifted).to(shifted.dtype)
 
     immediate = not dynamics.reset_delay and mode != "none"
-    spikes = []
-    fired: Tensor | None = None
-    for now in cur.unbind(0):
+    hands_on = dynamics.reset_delay and mode != "none"
+
+    def step(carry: tuple[Tensor, ...], now: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        mem = carry[0]
         # Where the membrane is above the threshold now: the spikes, unless it moved after them.
-        fired = fire(mem - threshold) if fired is None and mode != "none" else fired
+        fired = carry[1] if hands_on else fire(mem - threshold) if immediate else None
         reset = mem if fired is None else fired.detach() if dynamics.detach_reset else fired
         if mode == "subtract":
             mem = (beta * mem + now) - reset * threshold
@@ -70,6 +71,7 @@ def lif_reference(
         spk = fire(mem - threshold)
         if immediate:
             mem = mem - (spk - reset) * (threshold if mode == "subtract" else mem)
-        fired = None if immediate else spk
-        spikes.append(spk * graded)
-    return torch.stack(spikes), mem
+        return (mem, spk) if hands_on else (mem,), spk * graded
+
+    spk, (mem, *_) = time_loop(step, (mem, fire(mem - threshold)) if hands_on else (mem,), cur)
+    return spk, mem

@@ -12,6 +12,8 @@ import torch  # before the library, so that both share one OpenMP runtime
 from torch import Tensor
 from torch.nn import Parameter
 
+from snnplug.kernels import execution
+
 # From so many bytes on the C library may take an array fresh from the system each time.
 _POOL_FROM = 128 * 1024
 _NAMES = ("libsnnplug_kernels.so", "libsnnplug_kernels.dylib", "libsnnplug_kernels.dll")
@@ -111,7 +113,7 @@ def available() -> tuple[bool, str]:
 
 
 def takes(*tensors: Tensor, multiplies: bool = True) -> bool:
-    """Whether the kernels can take these now: plain float32 on the CPU, as they stand.
+    """Whether the kernels may take these now: plain float32 on the CPU, as they stand.
 
     Args:
         *tensors: What a kernel would read.
@@ -129,6 +131,7 @@ def takes(*tensors: Tensor, multiplies: bool = True) -> bool:
         and not torch.compiler.is_exporting()
         and not torch._C._are_functorch_transforms_active()
         and library() is not None
+        and execution.fused()
     )
 
 

@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnplug.kernels import native, native_neurons, reference
+from snnplug.kernels import execution, native, native_neurons, reference
 from snnplug.kernels.dynamics import (
     Dynamics,
     Parameters,
@@ -50,7 +50,8 @@ def takes(cur: Tensor, parameters: Parameters, dynamics: Dynamics) -> bool:
     Those can be exported, transformed by ``torch.func`` and, where no native kernel runs, compiled.
     """
     return (
-        known(dynamics.spike_grad) is not None
+        execution.fused()
+        and known(dynamics.spike_grad) is not None
         and cur.is_floating_point()
         and cur.dim() >= 2
         and cur.numel() > 0

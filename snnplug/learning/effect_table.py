@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 
 from snnplug.errors import ArgumentError
-from snnplug.files import write_whole
+from snnplug.files import cache_folder, write_whole
 from snnplug.kernels.spike_train import SpikeTrainDynamics, adjoint
 from snnplug.kernels.trains import SpikeTrains
 
@@ -106,7 +105,7 @@ def effect_table(
         )
     key = (tau_mem_steps, tau_syn_steps, refractory_steps, num_steps, most, _DRAWS, _ORDER, _SEED)
     name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-    path = _folder() / f"effects-{name}.npy"
+    path = cache_folder() / f"effects-{name}.npy"
     coefficients = _read(path, most)
     if coefficients is None:
         dynamics = SpikeTrainDynamics(1.0, tau_mem_steps, tau_syn_steps, refractory_steps)
@@ -165,12 +164,6 @@ def _fit(effects: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     powers = np.vander(np.arange(most + 1) / most, _ORDER + 1, increasing=True)
     solution: npt.NDArray[np.float64] = np.linalg.lstsq(powers, effects.T, rcond=None)[0].T
     return np.ascontiguousarray(solution)
-
-
-def _folder() -> Path:
-    from pooch import os_cache
-
-    return Path(os.environ.get("SNNPLUG_CACHE") or os_cache("snnplug"))
 
 
 def _read(path: Path, most: int) -> npt.NDArray[np.float64] | None:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from snnplug.errors import ArgumentError
+from snnplug.kernels.time_loop import time_loop
 from snnplug.surrogate import HardFire
 
 State = tuple[Tensor, ...]
+_HALF = (torch.float16, torch.bfloat16)
 SpikeFunction = Callable[[Tensor], Tensor]
 
 
@@ -98,11 +100,12 @@ class SequenceNeuron(snn.SpikingNeuron):  # type: ignore[misc]  # snnTorch ships
 
     def sequence(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
         """Advance through ``(T, B, *)``; the same numbers as ``T`` calls of :meth:`step`."""
-        spikes = []
-        for now in cur.unbind(0):
+
+        def step(state: State, now: Tensor) -> tuple[State, Tensor]:
             spk, state = self.step(now, state)
-            spikes.append(spk)
-        return torch.stack(spikes), state
+            return state, spk
+
+        return time_loop(step, state, cur)
 
     def run(
         self, cur: Tensor, state: State | None = None, detach_every: int | None = None
@@ -161,6 +164,9 @@ class SequenceNeuron(snn.SpikingNeuron):  # type: ignore[misc]  # snnTorch ships
             TypeError: Explicit state is given to a neuron that keeps its own.
         """
         given = self._in_order(state, named)
+        if torch.is_autocast_enabled(cur.device.type) and cur.dtype in _HALF:
+            # Decays and membranes stay in single precision: in bfloat16 0.999 is 1, no leak.
+            cur = cur.float()
         if sequence:
             return self._pieces(cur, self._resting(cur[0], given), detach_every)
         if self.init_hidden:

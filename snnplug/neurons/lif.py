@@ -12,6 +12,7 @@ from torch import Tensor
 from snnplug.errors import ArgumentError
 from snnplug.kernels import dynamics as kernel
 from snnplug.kernels.neurons import neurons, takes
+from snnplug.kernels.time_loop import time_loop
 from snnplug.neurons.base import SequenceNeuron, SpikeFunction, State, shown
 from snnplug.surrogate import Atan
 
@@ -109,11 +110,16 @@ class LIF(SequenceNeuron):
 
     def _loop(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
         """Take all steps; a spike computed in one serves the reset of the next."""
-        spikes, fired = [], None
-        for now in cur.unbind(0):
-            spk, state, fired = self._advance(now, state, fired)
-            spikes.append(spk)
-        return torch.stack(spikes), state
+        names = len(self.state_names)
+        hands_on = self.reset_delay and self._reset_mechanism != "none"
+        fired = (self._spike(state[-1] - self.threshold.to(cur.dtype)),) if hands_on else ()
+
+        def step(carry: State, now: Tensor) -> tuple[State, Tensor]:
+            spk, after, above = self._advance(now, carry[:names], *(carry[names:] or (None,)))
+            return (*after, above) if hands_on and above is not None else after, spk
+
+        spk, carry = time_loop(step, (*state, *fired), cur)
+        return spk, carry[:names]
 
     def _advance(
         self, cur: Tensor, state: State, fired: Tensor | None

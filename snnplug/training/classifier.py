@@ -7,10 +7,13 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torchmetrics.classification import MulticlassAccuracy
 
+from snnplug import backends
+from snnplug.backends.base import Prepared
 from snnplug.errors import ArgumentError
 from snnplug.neurons.base import hidden_state, reset
 from snnplug.training.decoding import Decoding, decode
@@ -41,6 +44,7 @@ class SpikingClassifier(pl.LightningModule):
             ``"current"`` by the current that the output neurons received.
         optimizer: Makes the optimiser from the parameters.
         lr_scheduler: Makes the schedule from the optimiser; stepped after every epoch.
+        backend: Name of the backend that runs the network: one of ``snnplug.backends.names()``.
 
     Shape:
         - batch: frames ``(T, B, *)``, or with an encoder static samples ``(B, *)``; targets
@@ -49,6 +53,7 @@ class SpikingClassifier(pl.LightningModule):
 
     Raises:
         ArgumentError: The network's output does not have ``num_classes`` columns.
+        BackendError: The backend is unknown, does not run here, or cannot run the network.
 
     Example:
         >>> from snnplug.networks.dense import DenseSNN
@@ -67,6 +72,7 @@ class SpikingClassifier(pl.LightningModule):
         decoding: Decoding = "count",
         optimizer: OptimizerCallable = _adam,
         lr_scheduler: LRSchedulerCallable | None = None,
+        backend: str = "fused",
     ) -> None:
         super().__init__()
         self.network = network
@@ -76,6 +82,8 @@ class SpikingClassifier(pl.LightningModule):
         self.decoding: Decoding = decoding
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
+        self.backend = backends.get(backend)
+        self._prepared: Prepared | None = None
         self.accuracy = nn.ModuleDict(
             {f"{stage}_acc": MulticlassAccuracy(num_classes, average="micro") for stage in _STAGES}
         )
@@ -94,8 +102,13 @@ class SpikingClassifier(pl.LightningModule):
         """Return output spikes and what the loss looks at, each ``(T, B, C)``."""
         reset(self.network)
         frames = samples if self.encoder is None else self.encoder(samples)
-        out = self.network(frames)
-        spk, cur = out if isinstance(out, tuple) else (out, out)
+        if self._prepared is None or self._prepared.network is not self.network:
+            self._prepared = self.backend.prepare(self.network, frames)
+            if self._prepared.note:
+                rank_zero_info(f"backend {self._prepared.backend}: {self._prepared.note}")
+        out = self._prepared(frames)
+        # What is summed over time, counts and losses, is summed in single precision at least.
+        spk, cur = (_single(x) for x in (out if isinstance(out, tuple) else (out, out)))
         if spk.shape[-1] != self.num_classes:
             raise ArgumentError(
                 f"the network has {spk.shape[-1]} outputs, the data {self.num_classes} classes; "
@@ -175,12 +188,21 @@ class SpikingClassifier(pl.LightningModule):
         if self.encoder is not None:
             self.encoder.restart()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what holds on to this very network; a copy prepares its own."""
+        return super().__getstate__() | {"_prepared": None}
+
     def configure_optimizers(self) -> Any:
         """Return the optimiser, and the schedule if there is one."""
         optimizer = self.optimizer(self.parameters())
         if self.lr_scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.lr_scheduler(optimizer)}
+
+
+def _single(x: Tensor) -> Tensor:
+    """Return half precision as float32, anything else as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 _STAGES = ("train", "val", "test")

@@ -10,8 +10,8 @@ import pytest
 import tonic.datasets
 
 from snnplug.data.dvs_gesture import DVSGesture, DVSGestureDataModule
-from snnplug.data.event_data_module import cache_folder
 from snnplug.errors import DataError, DataNotFoundError
+from snnplug.files import cache_folder
 
 
 def write_gestures(root: Path) -> Path:

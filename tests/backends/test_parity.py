@@ -1,0 +1,105 @@
+"""Every backend gives what eager gives: spikes to the last bit, gradients but for their sums.
+
+The tolerances of gradients are those of another order of summation. bfloat16 rounds a product to
+eight bits, so that gradients that pass through two of them may differ by two roundings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+
+import snnplug as sp
+from snnplug import backends
+from snnplug.backends.base import Prepared
+from snnplug.kernels import execution
+from tests.backends.networks import frames, network, training_step
+from tests.neurons.makers import NEURONS, Maker, label
+
+PRECISIONS = {
+    "32-true": (torch.float32, contextlib.nullcontext, 1e-5),
+    "64-true": (torch.float64, contextlib.nullcontext, 1e-12),
+    "bf16-mixed": (torch.float32, lambda: torch.autocast("cpu", torch.bfloat16), 2 * 2**-8),
+}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("maker", NEURONS, ids=label)
+def test_the_operators_give_what_eager_gives(maker: Maker, precision: str) -> None:
+    _compare(maker, "fused", precision)
+
+
+# The compiler's input: the same loop by scan, which takes seconds to capture.
+@pytest.mark.slow
+# torch's own, where scan is captured outside of a compiler.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize(
+    ("maker", "precision"),
+    [(NEURONS[2], "bf16-mixed"), (NEURONS[5], "32-true"), (NEURONS[7], "32-true")],
+    ids=lambda x: x if isinstance(x, str) else label(x),
+)
+def test_scan_gives_what_eager_gives(maker: Maker, precision: str) -> None:
+    _compare(maker, "scan", precision)
+
+
+def _compare(maker: Maker, mode: execution.Mode, precision: str) -> None:
+    dtype, context, tolerance = PRECISIONS[precision]
+    net = network(maker).to(dtype)
+    x = frames().to(dtype)
+    with context():
+        eager = training_step(net, backends.get("eager").prepare(net), x)
+        other = training_step(net, Prepared(net, "other", mode, net), x)
+    assert 0 < eager[0].mean() < 1
+    assert torch.equal(eager[0], other[0])
+    assert any(g.any() for g in eager[1])
+    for ours, theirs in zip(other[1], eager[1], strict=True):
+        largest = theirs.abs().max().item()
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance * largest)
+
+
+@pytest.mark.parametrize("name", ["eager", "fused"])
+def test_no_batch_hears_the_one_before(name: str) -> None:
+    net = network(NEURONS[1])
+    run = backends.get(name).prepare(net)
+    first = run(frames(seed=1))
+    run(frames(seed=2))
+    assert torch.equal(run(frames(seed=1)), first)
+    assert not torch.equal(run(frames(seed=2)), first)
+
+
+@pytest.mark.slow
+def test_inductor_gives_what_eager_gives() -> None:
+    net = sp.SpikingSequential(
+        torch.nn.Linear(6, 8), sp.RLeaky(beta=0.9, linear_features=8), sp.SpikeLinear(8, 4),
+        sp.Synaptic(alpha=0.5, beta=0.9),
+    )  # fmt: skip
+    x = 2 * frames(num_steps=9)
+    eager = training_step(net, backends.get("eager").prepare(net), x)
+    torch._dynamo.reset()
+    prepared = backends.get("compiled").prepare(net, x)
+    assert "compiled in" in prepared.note
+    ours = training_step(net, prepared, x)
+    assert 0 < eager[0].mean() < 1
+    assert torch.equal(eager[0], ours[0])
+    for mine, theirs in zip(ours[1], eager[1], strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+    assert torch.equal(prepared(x), eager[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("maker", NEURONS, ids=label)
+def test_a_gpu_gives_what_the_processor_gives(maker: Maker) -> None:
+    net = network(maker)
+    spk, grads = training_step(net, backends.get("eager").prepare(net), frames())
+    device = backends.get("cuda").prepare(net)
+    x = frames().cuda()
+    out = device(x)
+    weights = torch.linspace(-1, 1, out.numel(), device="cuda").view_as(out)
+    learned = [p for p in net.parameters() if p.requires_grad]
+    found = torch.autograd.grad((out * weights).sum(), learned, allow_unused=True)
+    assert torch.equal(out.cpu(), spk)
+    for ours, theirs in zip(found, grads, strict=True):
+        ours = torch.zeros_like(theirs) if ours is None else ours.cpu()
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

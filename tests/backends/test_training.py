@@ -1,0 +1,89 @@
+"""Training by a backend: the same losses, whichever it is, and clear refusals."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+import warnings
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from snnplug.backends.compiled import Compiled
+from snnplug.cli.main import main
+from snnplug.networks.leaky import LeakySNN
+from snnplug.training.classifier import SpikingClassifier
+from snnplug.training.losses import SquaredHinge
+from tests.support.toy import loader
+
+
+def trained(backend: str, precision: str = "32-true") -> tuple[float, SpikingClassifier]:
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    net = LeakySNN((9,), 3, hidden=(16,), recurrent=True, tau_out_steps=5.0)
+    model = SpikingClassifier(net, 3, loss=SquaredHinge(), backend=backend)
+    if backend == "compiled":
+        model.backend = Compiled("aot_eager")
+    trainer = pl.Trainer(
+        max_epochs=2, accelerator="cpu", precision=precision, logger=False,  # type: ignore[arg-type]
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(model, loader(samples=50), loader(samples=50))
+    return float(trainer.callback_metrics["val/loss"]), model
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_two_epochs_are_the_same_by_every_backend(precision: str) -> None:
+    losses = {name: trained(name, precision)[0] for name in ("eager", "fused")}
+    tolerance = 1e-5 if precision == "32-true" else 1e-2
+    assert losses["fused"] == pytest.approx(losses["eager"], rel=tolerance)
+
+
+@pytest.mark.slow
+def test_the_compiled_network_learns_the_same() -> None:
+    assert trained("compiled")[0] == pytest.approx(trained("eager")[0], rel=1e-5)
+
+
+def test_a_copy_runs_its_own_network() -> None:
+    _, model = trained("fused")
+    with torch.no_grad():
+        for p in model.network.parameters():
+            p.fill_(1.0)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        with torch.no_grad():
+            for p in other.network.parameters():
+                p.zero_()
+        x = torch.ones(4, 2, 9)
+        assert not other(x)[0].any()
+        assert model(x)[0].any()
+
+
+def test_the_command_line_names_the_backend(
+    tmp_path: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    arguments = ["fit", "-c", "quickstart", "--trainer.fast_dev_run=1", "--backend"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main([*arguments, "eager"]) == 0
+        assert main([*arguments, "fuse"]) == 2
+        assert "Did you mean fused" in capsys.readouterr().err
+        if not torch.cuda.is_available():
+            assert main([*arguments, "cuda"]) == 2
+            assert "does not run here" in capsys.readouterr().err
+
+
+def test_the_choice_of_auto_is_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snnplug.backends import auto
+
+    net = LeakySNN((9,), 3, hidden=(4,))
+    model = SpikingClassifier(net, 3)
+    monkeypatch.setattr(auto, "_measured", lambda *_: {"fused": 1.0, "compiled": 2.0})
+    model.backend = auto.Auto("aot_eager")
+    with caplog.at_level(logging.INFO):
+        model(torch.ones(4, 2, 9))
+    assert "auto took" in caplog.text
