@@ -24,6 +24,9 @@ commands:
   estimate CKPT|RUN|MODULE:NAME
                           run a trained network on data and price it  (--data RECIPE|FILE.npy
                           --target NAME|FILE --save-activity FILE)
+  simulate CKPT|RUN|MODULE:NAME
+                          run it in integers on the datapath of a target, event by event; spikes and
+                          counts beside torch and the price  (--images N --memories FOLDER)
   price ACTIVITY          price a stored activity, activity.json of a run  (--target NAME|FILE)
   explore ACTIVITY        price it over a grid of target fields: the front of energy, latency and
                           area  (--grid datapath.lanes=16,32,64 --grid sram.bank_kb=16,64)
@@ -50,6 +53,7 @@ _COMMANDS = (
     "recipes",
     "targets",
     "estimate",
+    "simulate",
     "price",
     "explore",
     "report",
@@ -121,6 +125,11 @@ def _dispatch(args: list[str]) -> int:
         from snnplug.cli.estimate import estimate_command
 
         return estimate_command(rest)
+    if command == "simulate":
+        _see_modules_here()
+        from snnplug.cli.simulate import simulate_command
+
+        return simulate_command(rest)
     if command == "report":
         from snnplug.cli.report import report_command
 

@@ -90,7 +90,7 @@ def test_a_module_on_an_array_of_frames(frames: str, capsys: pytest.CaptureFixtu
         ([f"{ME}:Net", "--data", "none.npy"], "there is no file none.npy"),
         ([f"{ME}:Net", "--data", "text.npy"], "no array that numpy can map"),
         ([f"{ME}:Net", "--data", "frames.npy", "--batch-dim", "5"], "an axis 5 of samples"),
-        ([f"{ME}:Net", "--data", "frames.npy", "--batch-size", "0"], "have to be at least 1"),
+        ([f"{ME}:Net", "--data", "frames.npy", "--batch-size", "0"], "has to be at least 1"),
         ([f"{ME}:Net", "--data", "frames.npy", "--weights", "text.npy"], "do not fit"),
         ([f"{ME}:Net", "--data", "frames.npy", "--weights", "none.pt"], "there is no file"),
         ([f"{ME}:Net", "--data", "frames.npy", "--target", "yin"], "no hardware target 'yin'"),
