@@ -45,7 +45,7 @@ def batches(
     size *= device_steps
     for start in range(0, len(order) - size + 1, size):
         chosen = np.sort(order[start : start + size])
-        x = torch.from_numpy(np.ascontiguousarray(frames[:, chosen])).float()
+        x = torch.from_numpy(np.array(frames[:, chosen])).float()
         yield x, None if targets is None else torch.from_numpy(targets[chosen]).long()
 
 
@@ -142,7 +142,7 @@ def infer(network: Network, spec: dict[str, Any], frames: Any, device: str) -> A
         call = poptorch_or_exit().inferenceModel(network)
     size, found = spec["batch_size"], []
     for start in range(0, frames.shape[1], size):
-        x = torch.from_numpy(np.ascontiguousarray(frames[:, start : start + size])).float()
+        x = torch.from_numpy(np.array(frames[:, start : start + size])).float()
         short = size - x.shape[1]
         if short:  # shapes are fixed: fill up with silence
             x = torch.cat([x, x.new_zeros((x.shape[0], short, *x.shape[2:]))], 1)
