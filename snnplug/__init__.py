@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from snnplug import backends as backends
+    from snnplug.callbacks.energy_penalty import EnergyPenalty as EnergyPenalty
     from snnplug.callbacks.hardware_target import HardwareTarget as HardwareTarget
     from snnplug.hardware.activity import Activity as Activity
     from snnplug.hardware.activity_file import load_activity as load_activity
@@ -53,13 +54,16 @@ if TYPE_CHECKING:
     from snnplug.surrogate import StraightThrough as StraightThrough
     from snnplug.surrogate import Triangular as Triangular
     from snnplug.training.classifier import SpikingClassifier as SpikingClassifier
+    from snnplug.training.energy_budget import EnergyBudget as EnergyBudget
 
 _HOME = {
     "Activity": "hardware.activity",
     "Atan": "surrogate",
     "ContinuousIF": "neurons.continuous_if",
     "DiscontinuousIF": "neurons.discontinuous_if",
+    "EnergyBudget": "training.energy_budget",
     "EnergyMeter": "hardware.energy_meter",
+    "EnergyPenalty": "callbacks.energy_penalty",
     "EnergyReport": "hardware.report",
     "FastSigmoid": "surrogate",
     "Gaussian": "surrogate",

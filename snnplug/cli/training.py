@@ -38,6 +38,7 @@ import snnplug.training.losses  # noqa: F401
 from snnplug import backends
 from snnplug.callbacks.data_time import DataTime
 from snnplug.callbacks.energy_front import EnergyFront
+from snnplug.callbacks.energy_penalty import EnergyPenalty
 from snnplug.callbacks.epoch_metrics import EpochMetrics
 from snnplug.callbacks.epoch_seed import EpochSeed
 from snnplug.callbacks.hardware_target import HardwareTarget
@@ -121,8 +122,9 @@ class SnnplugCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the sections ``hardware`` and ``checkpoint``, and what follows from the data."""
+        """Add the sections, and what follows from the data."""
         parser.add_lightning_class_args(HardwareTarget, "hardware")
+        parser.add_lightning_class_args(EnergyPenalty, "energy")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(EpochMetrics, "epoch_metrics")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -138,17 +138,18 @@ class EnergyMeter:
             return torch.tensor(energy_nj, dtype=torch.get_default_dtype())
         return energy_nj + torch.stack(gradients).sum()
 
+    @property
+    def trained(self) -> frozenset[str]:
+        """The layers of the last block whose spikes are the network's own, and not the data's."""
+        return frozenset(self._relaxation.events)
+
     def floor_nj(self) -> float:
         """Return what the last block would take, had no neuron of the network spiked.
 
         Layers before the first neurons see the data, whose events no training takes away.
         """
         activity = self.activity()
-        total = 0.0
-        for layer, rate in zip(activity.layers, self._rates_of(activity), strict=True):
-            trained = layer.name in self._relaxation.events
-            total += rate.fixed_nj if trained else rate.energy_nj(layer, activity.samples)
-        return total
+        return _floor_nj(activity, self._rates_of(activity), self.trained)
 
     def _rates_of(self, activity: Activity) -> tuple[Rate, ...]:
         shapes = activity.samples, tuple(map(silent, activity.layers))
@@ -166,3 +167,27 @@ class EnergyMeter:
             each, per_synapse = rate.event_nj + rate.spike_nj, rate.synop_nj + rate.add_nj
             yield from (each / samples * ghost for ghost in events)
             yield from (per_synapse / samples * ghost for ghost in weighted)
+
+
+def floor_nj(
+    target: Target, activity: Activity, trained: Collection[str], leakage: bool = True
+) -> float:
+    """Return what an activity would take per inference, in nJ, had no neuron spiked.
+
+    Args:
+        target: What charges.
+        activity: Counts, of any pass.
+        trained: The layers whose spikes are the network's own, as :attr:`EnergyMeter.trained`.
+        leakage: Whether the energy that leaks is in.
+
+    Raises:
+        TargetError: As for :func:`~snnplug.hardware.rates.linear_rates`.
+    """
+    return _floor_nj(activity, linear_rates(target, activity, leakage), trained)
+
+
+def _floor_nj(activity: Activity, rates: Iterable[Rate], trained: Collection[str]) -> float:
+    return sum(
+        rate.fixed_nj if layer.name in trained else rate.energy_nj(layer, activity.samples)
+        for layer, rate in zip(activity.layers, rates, strict=True)
+    )

@@ -85,6 +85,17 @@ def test_a_resumed_run_is_one_that_never_stopped(folder: Path, workers: int) -> 
     assert [row["epoch"] for row in rows(only_run("stopped"))] == list(range(EPOCHS))
 
 
+def test_a_run_on_a_budget_goes_on_with_its_multiplier(folder: Path) -> None:
+    budget = ("--energy.budget_nj=600", "--energy.rate=0.3")
+    assert fit("whole", *budget) == 0
+    for stop in range(1, EPOCHS + 1):
+        going_on = ["--ckpt_path=last"] if stop > 1 else []
+        assert fit("stopped", *budget, f"--trainer.max_epochs={stop}", *going_on) == 0
+    assert_same(only_run("whole"), only_run("stopped"))
+    weights = [row["hardware/yin2017_28nm/energy_weight"] for row in rows(only_run("whole"))]
+    assert len(set(weights)) == EPOCHS
+
+
 def rows(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
