@@ -51,7 +51,7 @@ class SpikeMetrics(pl.Callback):
         self._layers: dict[str, tuple[DeadNeurons, SaturatedNeurons]] = {}
         self._sparsity: ActivationSparsity | None = None
         self._latency: LatencyToDecision | None = None
-        self._out: Tensor | None = None
+        self._out: list[Tensor] | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check the module."""
@@ -136,16 +136,15 @@ class SpikeMetrics(pl.Callback):
         """Keep what the decision is made from until the batch says how long its samples are."""
         spk, cur = out if isinstance(out, tuple) else (out, out)
         latency = cast(LatencyToDecision, self._latency)
-        self._out = cur if latency.decoding == "current" else spk
+        self._out = [*(self._out or []), cur if latency.decoding == "current" else spk]
 
     def _decided(self, batch: Any) -> None:
         if self._latency is None or self._out is None:
             return
-        out, self._out = self._out, None
-        if len(batch) > 2:  # the steps of each sample
-            step = torch.arange(len(out), device=out.device)[:, None, None]
-            out = out * (step < batch[2].to(out.device)[:, None])
-        self._latency.update(out)
+        outs, self._out = self._out, None
+        for out in outs:  # one for each length, without padding: silent from there on
+            silent = len(batch[0]) - len(out) if len(batch) > 2 else 0
+            self._latency.update(torch.cat([out, out.new_zeros((silent, *out.shape[1:]))]))
 
     def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, prefix: str) -> None:
         if self._sparsity is None or trainer.sanity_checking:
