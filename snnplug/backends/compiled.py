@@ -20,9 +20,9 @@ LONGEST_UNROLLED = 25
 class Compiled(Backend):
     """Compile the network into fused loops; a shape is compiled once, any batch size after it.
 
-    Compilation takes seconds, once per shape of frames, per mode (training, evaluation) and
-    process; torch keeps the kernels on disk for the next one. The first step is compiled at
-    :meth:`prepare` if it is given an example.
+    Compilation takes seconds to a minute, once per shape of frames, per mode (training,
+    evaluation) and process; torch keeps the kernels on disk for the next one. The first step is
+    compiled at :meth:`prepare` if it is given an example.
 
     Args:
         compiler: torch's name of it; ``"inductor"`` needs a C++ compiler on the CPU.

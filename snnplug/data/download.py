@@ -27,7 +27,7 @@ def fetch(url: str, path: str | Path, checksum: str, by_hand: str = "") -> Path:
         url: Where it is.
         path: Where it goes.
         checksum: ``"md5:…"`` or ``"sha256:…"``.
-        by_hand: What else can be done, for the error; None says where to put the file.
+        by_hand: What else can be done, for the error; empty says where to put the file.
 
     Raises:
         DataNotFoundError: The file cannot be fetched, or another file came.
@@ -45,7 +45,13 @@ def fetch(url: str, path: str | Path, checksum: str, by_hand: str = "") -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(path.name + ".lock")):
-            pooch.retrieve(url, checksum, path.name, path.parent, downloader=_Resumable(part))
+            pooch.retrieve(
+                url,
+                known_hash=checksum,
+                fname=path.name,
+                path=path.parent,
+                downloader=_Resumable(part),
+            )
     except (OSError, ValueError, requests.RequestException) as error:
         kept = f" ({part.stat().st_size:,} bytes are kept)" if part.exists() else ""
         raise DataNotFoundError(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from snnplug.data.download import fetch
 from snnplug.data.split import stratified_split
 from snnplug.errors import ArgumentError, DataError, DataNotFoundError
 
@@ -74,18 +75,8 @@ def load_mnist(root: str | Path, download: bool = False) -> dict[str, npt.NDArra
 
 
 def _download(folder: Path) -> None:
-    import pooch
-
     for name, md5 in _FILES.values():
-        try:
-            pooch.retrieve(
-                _MIRROR + name, known_hash=f"md5:{md5}", fname=name, path=folder, progressbar=False
-            )
-        except (OSError, ValueError) as error:
-            raise DataNotFoundError(
-                f"could not fetch {_MIRROR}{name}: {error}; put the file into "
-                f"{folder.resolve()} by hand"
-            ) from error
+        fetch(_MIRROR + name, folder / name, f"md5:{md5}")
 
 
 def _from_archive(path: Path) -> dict[str, npt.NDArray[np.uint8]]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnplug.data.augmentation import Augmentation
+from snnplug.data.download import fetch
 from snnplug.data.event_data_module import EventDataModule
 from snnplug.data.frames import FrameOptions
 from snnplug.data.split import group_split
@@ -212,12 +213,7 @@ def _fetch(path: Path, download: bool) -> None:
             f"no {path.resolve()}; set root to the folder that holds {_FILE}, or download: true "
             f"to fetch it, or {by_hand}"
         )
-    import pooch
-
-    try:
-        pooch.retrieve(_URL, known_hash=f"md5:{_MD5}", fname=path.name, path=path.parent)
-    except (OSError, ValueError) as error:
-        raise DataNotFoundError(f"could not fetch {path.name}: {error}; {by_hand}") from error
+    fetch(_URL, path, f"md5:{_MD5}", by_hand)
 
 
 class NTIDIGITSDataModule(EventDataModule):

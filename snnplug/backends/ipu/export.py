@@ -49,8 +49,19 @@ def training_step(network: nn.Module, loss: nn.Module) -> TrainingStep:
         network: A chain of layers.
         loss: ``SquaredHinge`` or ``CountCrossEntropy``.
 
+    Shape:
+        - the step: frames ``(T, B, *)`` and targets ``(B,)`` → spike counts ``(B, C)`` and the loss
+
     Raises:
         ArgumentError: There is no portable form of a layer, or of the loss.
+
+    Example:
+        >>> from snnplug.networks.leaky import LeakySNN
+        >>> from snnplug.training.losses import CountCrossEntropy
+        >>> step = training_step(LeakySNN((4,), 3, hidden=(8,)), CountCrossEntropy())
+        >>> counts, loss = step(torch.zeros(5, 2, 4), torch.tensor([0, 1]))
+        >>> counts.shape, loss.shape
+        (torch.Size([2, 3]), torch.Size([]))
     """
     portable = Network(describe_network(network))
     portable.load(tensors_of(network))
@@ -91,6 +102,16 @@ def write_bundle(
     Raises:
         ArgumentError: The network, the loss or the optimiser has no portable form, an option is
             unknown, or the folder is not empty.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from snnplug.networks.leaky import LeakySNN
+        >>> from snnplug.training.losses import CountCrossEntropy
+        >>> network = LeakySNN((4,), 3, hidden=(8,))
+        >>> folder = Path(mkdtemp()) / "bundle"
+        >>> write_bundle(folder, network, CountCrossEntropy(), (4,), 5, batch_size=2).verdict
+        'passes static checks'
+        >>> load_weights(network, folder / "weights.safetensors")
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

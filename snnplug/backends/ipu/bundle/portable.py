@@ -213,13 +213,6 @@ class Network(nn.Module):
             for key, value in layer.state_dict().items()
         }
 
-    def half_weights(self) -> None:
-        """Bring weights to half precision; neurons keep their state and parameters in float32."""
-        for layer in self.chain:
-            part = layer.recurrent if isinstance(layer, Neurons) else layer
-            if part is not None:
-                part.half()
-
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over the tensors of the network that was exported."""
         for name, layer in zip(self.names, self.chain):

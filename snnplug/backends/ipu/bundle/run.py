@@ -86,7 +86,7 @@ def train_on_cpu(
 
 
 def train_on_ipu(
-    network: Network, spec: dict[str, Any], frames: Any, targets: Any, epochs: int, half: bool
+    network: Network, spec: dict[str, Any], frames: Any, targets: Any, epochs: int
 ) -> list[float]:
     """Train with PopTorch, and return the mean loss of every epoch.
 
@@ -100,9 +100,6 @@ def train_on_ipu(
     options.replicationFactor(spec["options"]["replication_factor"])
     options.Training.gradientAccumulation(spec["options"]["gradient_accumulation"])
     options.randomSeed(spec["seed"])
-    if half:
-        # Weights in half precision; portable neurons keep their state in float32.
-        network.half_weights()
     step = BatchFirst(TrainingStep(network, spec["loss"], poptorch.identity_loss))
     optim = optimizer(poptorch.optim, spec["optimizer"], network.parameters())
     model = poptorch.trainingModel(step, options, optim)
@@ -114,7 +111,7 @@ def train_on_ipu(
         losses = []
         for x, y in batches(frames, targets, spec["batch_size"], epoch, calls):
             x = x.transpose(0, 1).contiguous()
-            _, loss = model(x.half() if half else x, y)
+            _, loss = model(x, y)
             losses.append(float(loss.float().mean()))
         means.append(float(np.mean(losses)))
     model.copyWeightsToHost()
@@ -171,7 +168,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--targets", help="array of (N,) classes, .npy")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--device", choices=["ipu", "cpu"], default="ipu")
-    parser.add_argument("--half", action="store_true", help="weights in half precision")
     parser.add_argument("--out", required=True, help="safetensors file, or .npy of counts")
     args = parser.parse_args(argv)
     folder = pathlib.Path(args.bundle)
@@ -192,11 +188,9 @@ def main(argv: list[str] | None = None) -> None:
             "{} samples are less than one batch of {}".format(frames.shape[1], spec["batch_size"])
         )
     if args.device == "cpu":
-        if args.half:
-            parser.error("--half is for the IPU")
         means = train_on_cpu(network, spec, frames, targets, args.epochs)
     else:
-        means = train_on_ipu(network, spec, frames, targets, args.epochs, args.half)
+        means = train_on_ipu(network, spec, frames, targets, args.epochs)
     for epoch, mean in enumerate(means):
         print(f"epoch {epoch} loss {mean:.4f}")
     write_tensors(pathlib.Path(args.out), network.tensors())
