@@ -18,6 +18,12 @@ from tests.support import sana_fe
 from tests.support.peers import peer
 
 
+@pytest.fixture(autouse=True)
+def neurons_of_this_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NeuroBench resets every neuron that snnTorch knows, half-built ones of other tests too."""
+    monkeypatch.setattr(snn.SpikingNeuron, "instances", [])
+
+
 def leaky(output: bool = False) -> Any:
     return snn.Leaky(beta=0.9, init_hidden=True, output=output)
 
