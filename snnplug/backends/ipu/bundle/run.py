@@ -1,10 +1,13 @@
 """Train or run a bundle's network on an IPU with PopTorch 3.4, or on request on the CPU.
 
+In the folder of the bundle::
+
     python -m snn_bundle.run train --frames frames.npy --targets targets.npy --out new.safetensors
     python -m snn_bundle.run infer --frames frames.npy --out counts.npy
 
-Frames are an array (T, N, *in_shape) of counts, targets (N,) of classes. Python 3.8, torch 2.0 and
-numpy are enough; PopTorch comes with the Poplar SDK. Written by snnplug; never run on an IPU.
+Frames are an array ``(T, N, *in_shape)`` of counts, targets ``(N,)`` of classes. Python 3.8, torch
+2.0 and numpy are enough; PopTorch comes with the Poplar SDK. Written by snnplug; never run on an
+IPU.
 """
 
 from __future__ import annotations
