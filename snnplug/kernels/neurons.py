@@ -41,6 +41,7 @@ from snnplug.kernels.dynamics import (
     known,
     rebuilt,
 )
+from snnplug.kernels.operator import operator
 from snnplug.kernels.reference import StepRule, kept_rows, trace_of
 
 
@@ -136,7 +137,7 @@ def _rule(
     )
 
 
-@torch.library.custom_op("snnplug::neurons", mutates_args=())
+@operator("snnplug::neurons")
 def _forward(
     cur: Tensor,
     mem: Tensor,
@@ -191,7 +192,7 @@ def _(
     )
 
 
-@torch.library.custom_op("snnplug::neurons_backward", mutates_args=())
+@operator("snnplug::neurons_backward")
 def _backward(
     grad_spk: Tensor,
     grad_syn: Tensor | None,
@@ -306,4 +307,4 @@ def _vjp(
     )
 
 
-torch.library.register_autograd("snnplug::neurons", _vjp, setup_context=_setup)
+_forward.register_autograd(_vjp, _setup)

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from snnplug.kernels import native, seen_bits, spike_conv
+from snnplug.kernels.operator import operator
 from snnplug.kernels.spike_conv import spike_conv2d
 
 # The place in a window is kept as a byte.
@@ -160,7 +161,7 @@ def _run(
     spike_conv._call(name, ctypes.byref(args), threads)
 
 
-@torch.library.custom_op("snnplug::pooled_conv", mutates_args=())
+@operator("snnplug::pooled_conv")
 def _forward(
     x: Tensor,
     weight: Tensor,
@@ -227,7 +228,7 @@ def _(
     )
 
 
-@torch.library.custom_op("snnplug::pooled_conv_backward", mutates_args=())
+@operator("snnplug::pooled_conv_backward")
 def _backward(
     grad: Tensor,
     which: Tensor,
@@ -296,6 +297,7 @@ def _setup(
     known = type(kind) is Tensor
     kept = x.new_empty(0) if known and kind.item() == _BINARY else x
     ctx.save_for_backward(which, kept, bits, kind, weight)
+    ctx.set_materialize_grads(False)
     ctx.shape = tuple(x.shape)
 
 
@@ -315,4 +317,4 @@ def _vjp(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     )
 
 
-torch.library.register_autograd("snnplug::pooled_conv", _vjp, setup_context=_setup)
+_forward.register_autograd(_vjp, _setup)

@@ -26,6 +26,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from snnplug.kernels import native, seen_bits
+from snnplug.kernels.operator import operator
 
 # One thread of an EPYC (Zen 4), forward and backward: kernels of 3 x 3 and 5 x 5 break even at or
 # above 20 %, a kernel of one pixel, where finding a spike costs as much as using it, near 6 %.
@@ -244,7 +245,7 @@ def _bits(x: Tensor, most: int) -> tuple[int, Tensor, bool]:
     return nonzeros, bits, bool(graded.value)
 
 
-@torch.library.custom_op("snnplug::spike_conv", mutates_args=())
+@operator("snnplug::spike_conv")
 def _forward(
     x: Tensor,
     weight: Tensor,
@@ -294,7 +295,7 @@ def _(
     )
 
 
-@torch.library.custom_op("snnplug::spike_conv_weight", mutates_args=())
+@operator("snnplug::spike_conv_weight")
 def _weight_grad(
     grad: Tensor,
     x: Tensor,
@@ -351,6 +352,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tens
     known = type(done) is Tensor
     kept = x.new_empty(0) if known and done.item() == _BINARY else x
     ctx.save_for_backward(kept, bits, done, weight)
+    ctx.set_materialize_grads(False)
     ctx.shape = tuple(x.shape)
 
 
@@ -370,4 +372,4 @@ def _vjp(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     )
 
 
-torch.library.register_autograd("snnplug::spike_conv", _vjp, setup_context=_setup)
+_forward.register_autograd(_vjp, _setup)

@@ -35,6 +35,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from snnplug.kernels import native, seen_bits
+from snnplug.kernels.operator import operator
 
 _LIMIT = 0.3
 _TILE = 64
@@ -144,7 +145,7 @@ def _call(name: str, *args: Any) -> int:
     return result
 
 
-@torch.library.custom_op("snnplug::spike_linear", mutates_args=())
+@operator("snnplug::spike_linear")
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Return the product, a bit per value of x (64 to a word), and what was done.
 
@@ -200,7 +201,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, T
     )
 
 
-@torch.library.custom_op("snnplug::spike_linear_weight", mutates_args=())
+@operator("snnplug::spike_linear_weight")
 def _weight_grad(grad: Tensor, x: Tensor, bits: Tensor, done: Tensor, features: int) -> Tensor:
     """Return the gradient of the weight; x may be empty if ``done`` says ``_BINARY``."""
     rows, columns = grad.shape
@@ -288,6 +289,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tens
     known = type(done) is Tensor
     kept = x.new_empty(0) if known and done[0].item() == _BINARY else x
     ctx.save_for_backward(kept, bits, done, weight)
+    ctx.set_materialize_grads(False)
     ctx.features = x.shape[1]
 
 
@@ -302,4 +304,4 @@ def _vjp(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     )
 
 
-torch.library.register_autograd("snnplug::spike_linear", _vjp, setup_context=_setup)
+_forward.register_autograd(_vjp, _setup)

@@ -258,12 +258,12 @@ def test_registered_correctly(density: float, graded: bool) -> None:
     options = tuple(list(o) if isinstance(o, tuple) else o for o in case.options)
     for needs_x in (False, True):
         leaves = (x.requires_grad_(needs_x), weight.requires_grad_(), bias.requires_grad_())
-        torch.library.opcheck(module._forward, (*leaves, *options))
+        torch.library.opcheck(module._forward.registered, (*leaves, *options))
     x, weight = x.detach(), weight.detach()
     out, which, bits, kind = module._forward(x, weight, None, *options)
     for needed in ([True, True], [False, True], [True, False]):
         args = (torch.ones_like(out), which, x, bits, kind, weight, needed, list(x.shape), *options)
-        torch.library.opcheck(module._backward, args)
+        torch.library.opcheck(module._backward.registered, args)
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

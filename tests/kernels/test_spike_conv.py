@@ -274,11 +274,11 @@ def test_registered_correctly(density: float, graded: bool) -> None:
     options = tuple(list(o) if isinstance(o, tuple) else o for o in case.options)
     for needs_x in (False, True):
         leaves = (x.requires_grad_(needs_x), weight.requires_grad_(), bias.requires_grad_())
-        torch.library.opcheck(module._forward, (*leaves, *options))
+        torch.library.opcheck(module._forward.registered, (*leaves, *options))
     x, weight = x.detach(), weight.detach()
     out, bits, done = module._forward(x, weight, None, *options)
     args = (torch.ones_like(out), x, bits, done, list(x.shape), list(weight.shape), *options)
-    torch.library.opcheck(module._weight_grad, args)
+    torch.library.opcheck(module._weight_grad.registered, args)
 
 
 @pytest.mark.parametrize("density", [0.05, 0.5])

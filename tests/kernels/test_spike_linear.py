@@ -304,11 +304,11 @@ def test_registered_correctly(density: float, graded: bool) -> None:
     x, (weight, bias) = spikes(150, 70, density, graded), parameters(70, 40)
     for needs_x in (False, True):
         leaves = (x.requires_grad_(needs_x), weight.requires_grad_(), bias.requires_grad_())
-        torch.library.opcheck(module._forward, leaves)
-    torch.library.opcheck(module._forward, (x.detach(), weight.detach(), None))
+        torch.library.opcheck(module._forward.registered, leaves)
+    torch.library.opcheck(module._forward.registered, (x.detach(), weight.detach(), None))
     _, bits, done = module._forward(x.detach(), weight.detach(), None)
     grad = torch.ones(150, 40)
-    torch.library.opcheck(module._weight_grad, (grad, x.detach(), bits, done, 70))
+    torch.library.opcheck(module._weight_grad.registered, (grad, x.detach(), bits, done, 70))
 
 
 @pytest.mark.parametrize("density", [0.05, 0.5])

@@ -29,6 +29,7 @@ from tests.benchmarks.neurons.task import OURS, Task
 from tests.benchmarks.neurons.timing import Step, medians_ms, peak_growth_mb
 
 TASKS = {
+    "lif-tiny": partial(layer.task, (5, 1, 16)),  # what a call costs
     "lif-25": partial(layer.task, (25, 128, 1000)),
     "lif-100": partial(layer.task, (100, 64, 512)),
     "lif-300": partial(layer.task, (300, 32, 1024)),

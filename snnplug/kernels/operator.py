@@ -1,0 +1,91 @@
+"""A kernel as an operator of torch, and without the operator where nothing needs to see one.
+
+A compiler, an exporter or a mode that watches must meet an operator: a name, a schema, a fake. To
+call one from Python takes 0.2 ms here, several times what a small kernel itself takes, so where
+nothing watches the kernel is called as an ``autograd.Function``, with the same backward rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+_PLAIN = (Tensor, Parameter)
+
+
+@final
+class Operator:
+    """A function of tensors that torch knows by name; :func:`operator` makes it.
+
+    Args:
+        name: ``"namespace::name"``.
+        kernel: What it does: annotated, without changes to its inputs, its outputs fresh.
+    """
+
+    def __init__(self, name: str, kernel: Callable[..., Any]) -> None:
+        self._kernel = kernel
+        #: The operator as torch has it, for ``torch.library.opcheck``.
+        self.registered = torch.library.custom_op(name, kernel, mutates_args=())
+        self._direct: Callable[..., Any] = kernel
+
+    def register_fake(self, fake: Callable[..., Any]) -> None:
+        """Tell torch the shapes of the outputs."""
+        self.registered.register_fake(fake)
+
+    def register_autograd(
+        self, vjp: Callable[..., Any], setup: Callable[[Any, tuple[Any, ...], Any], None]
+    ) -> None:
+        """Tell torch the backward rule.
+
+        Args:
+            vjp: Takes the context and the gradients of the outputs, returns those of the inputs.
+            setup: Takes the context, the inputs and the outputs, and keeps what ``vjp`` needs.
+        """
+        self.registered.register_autograd(vjp, setup_context=setup)
+        kernel = self._kernel
+
+        class Direct(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, *inputs: Any) -> Any:
+                output = kernel(*inputs)
+                setup(ctx, inputs, output)
+                return output
+
+            @staticmethod
+            def backward(ctx: Any, *grads: Any) -> Any:
+                return vjp(ctx, *grads)
+
+        Direct.__name__ = Direct.__qualname__ = self.registered._name
+        self._direct = Direct.apply
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return what the kernel makes of the inputs."""
+        # Without a rule, where a gradient may be asked for: a second derivative. Torch refuses an
+        # operator there, and would take the result of a function for a constant.
+        has_rule = self._direct is not self._kernel
+        if (
+            torch.compiler.is_compiling()
+            or _is_watched(inputs)
+            or (torch.is_grad_enabled() and not has_rule)
+        ):
+            return self.registered(*inputs)
+        return self._direct(*inputs)
+
+
+def operator(name: str) -> Callable[[Callable[..., Any]], Operator]:
+    """Return a decorator that makes an :class:`Operator` of this name out of a kernel."""
+    return lambda kernel: Operator(name, kernel)
+
+
+def _is_watched(inputs: tuple[Any, ...]) -> bool:
+    """Whether a mode, a transform or a kind of tensor of its own has to see an operator."""
+    return (
+        torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or any(isinstance(x, Tensor) and type(x) not in _PLAIN for x in inputs)
+    )
