@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from snnplug.errors import BackendError
+
 _PLAIN = (Tensor, Parameter)
 
 
@@ -31,6 +33,9 @@ class Operator:
         #: The operator as torch has it, for ``torch.library.opcheck``.
         self.registered = torch.library.custom_op(name, kernel, mutates_args=())
         self._direct: Callable[..., Any] = kernel
+        # Of a backward rule that is the derivative of the derivative; a result without one would
+        # pass for a constant.
+        self.register_autograd(_refuse, lambda ctx, inputs, output: None)
 
     def register_fake(self, fake: Callable[..., Any]) -> None:
         """Tell torch the shapes of the outputs."""
@@ -48,30 +53,19 @@ class Operator:
         self.registered.register_autograd(vjp, setup_context=setup)
         kernel = self._kernel
 
-        class Direct(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx: Any, *inputs: Any) -> Any:
-                output = kernel(*inputs)
-                setup(ctx, inputs, output)
-                return output
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            output = kernel(*inputs)
+            setup(ctx, inputs, output)
+            return output
 
-            @staticmethod
-            def backward(ctx: Any, *grads: Any) -> Any:
-                return vjp(ctx, *grads)
-
-        Direct.__name__ = Direct.__qualname__ = self.registered._name
-        self._direct = Direct.apply
+        rules = {"forward": staticmethod(forward), "backward": staticmethod(vjp)}
+        # Of the operator's name, which profilers show.
+        function: Any = type(self.registered._name, (torch.autograd.Function,), rules)
+        self._direct = function.apply
 
     def __call__(self, *inputs: Any) -> Any:
         """Return what the kernel makes of the inputs."""
-        # Without a rule, where a gradient may be asked for: a second derivative. Torch refuses an
-        # operator there, and would take the result of a function for a constant.
-        has_rule = self._direct is not self._kernel
-        if (
-            torch.compiler.is_compiling()
-            or _is_watched(inputs)
-            or (torch.is_grad_enabled() and not has_rule)
-        ):
+        if torch.compiler.is_compiling() or _is_watched(inputs):
             return self.registered(*inputs)
         return self._direct(*inputs)
 
@@ -79,6 +73,14 @@ class Operator:
 def operator(name: str) -> Callable[[Callable[..., Any]], Operator]:
     """Return a decorator that makes an :class:`Operator` of this name out of a kernel."""
     return lambda kernel: Operator(name, kernel)
+
+
+def _refuse(ctx: Any, *grads: Any) -> Any:
+    """Say that there is no rule; where it is a backward rule's, that is the second derivative."""
+    raise BackendError(
+        "snnplug's neurons and layers have first derivatives only; a gradient penalty or a Hessian "
+        "takes snnTorch's neurons and torch's layers"
+    )
 
 
 def _is_watched(inputs: tuple[Any, ...]) -> bool:

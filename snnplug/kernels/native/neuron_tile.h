@@ -22,6 +22,13 @@ constexpr int64_t kAhead = 2;  // rows to fetch ahead where a tile is too long t
 
 constexpr int64_t bytes_of(int64_t floats) { return floats * static_cast<int64_t>(sizeof(float)); }
 
+constexpr int64_t kLeastWork = 1 << 14;  // neuron-steps for which another thread is worth waking
+
+inline int threads_for(const Neurons& layer, int threads) {
+  const int64_t most = 1 + layer.steps * layer.width / kLeastWork;
+  return static_cast<int>(std::min<int64_t>(threads, most));
+}
+
 bool goes_past(const Neurons& layer, const float* out) {
   return bytes_of(layer.steps * layer.width) >= kPastFrom && bytes_of(layer.width) % kLine == 0 &&
          reinterpret_cast<uintptr_t>(out) % kLine == 0;

@@ -43,7 +43,7 @@ void neurons_forward(const NeuronsForward& args, int threads) {
   const int64_t width = args.layer.width, tiles = (width + kTile - 1) / kTile;
   const bool past = goes_past(args.layer, args.spk);
   with_model(args.layer, [&](auto model) {
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(threads_for(args.layer, threads))
     {
 #pragma omp for schedule(static)
       for (int64_t k = 0; k < tiles; ++k)

@@ -204,7 +204,7 @@ void backward(const NeuronsBackward& args, int threads) {
   const int64_t tiles = (layer.width + tile - 1) / tile;
   const bool past = goes_past(layer, args.grad_cur);
   const bool whole = bytes_of(rows * tile) <= kScratchBytes;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(threads_for(layer, threads))
   {
     std::vector<float> scratch(rows * tile);
 #pragma omp for schedule(static)
