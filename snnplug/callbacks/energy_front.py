@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from snnplug.callbacks.hardware_target import HardwareTarget
+from snnplug.callbacks.run_folder import run_folder, write_plots
 from snnplug.errors import MissingExtraError
 from snnplug.hardware.report_plot import plot_epochs
 from snnplug.training.media import log_figure, log_summary, log_table, shows_pictures
@@ -77,11 +78,14 @@ class EnergyFront(pl.Callback):
         ]
         step = trainer.global_step
         log_table(trainer.loggers, f"{key}/front", columns, table, step)
+        epochs = [
+            {"epoch": r["epoch"], "energy_nj": r[f"{key}/energy_nj"], "acc": r[monitor]}
+            for r in rows
+        ]
+        for folder in map(run_folder, trainer.loggers):
+            if folder is not None:
+                write_plots(folder, "", lambda: {"front": plot_epochs(epochs)})
         if shows_pictures(trainer.loggers):
-            epochs = [
-                {"epoch": r["epoch"], "energy_nj": r[f"{key}/energy_nj"], "acc": r[monitor]}
-                for r in rows
-            ]
             try:
                 figure: Any = plot_epochs(epochs).figure
             except MissingExtraError:  # Pictures has said what to install

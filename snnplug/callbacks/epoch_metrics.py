@@ -9,11 +9,13 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
-from snnplug.callbacks.run_folder import run_folder, write_text
+from snnplug.callbacks.run_folder import run_folder, write_json, write_text
 
 
 class EpochMetrics(pl.Callback):
     """Writes ``metrics.jsonl``: one JSON object per epoch with all that was logged in it.
+
+    What a test logs goes into ``metrics_test.json``.
 
     The file is whole at any moment, and holds an epoch before that epoch's checkpoint does. A run
     that is resumed drops the epochs after its checkpoint and writes them anew, so that the file of
@@ -41,6 +43,13 @@ class EpochMetrics(pl.Callback):
         row |= figures | self._rates
         for folder in _folders(trainer):
             _append(folder / "metrics.jsonl", row)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what the test logged."""
+        logged = sorted(trainer.callback_metrics.items())
+        figures = {key: float(value) for key, value in logged if key.startswith("test/")}
+        for folder in _folders(trainer):
+            write_json(folder / "metrics_test.json", figures)
 
 
 def _folders(trainer: pl.Trainer) -> set[Path]:

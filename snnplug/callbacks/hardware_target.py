@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,11 +12,12 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from snnplug.callbacks.figures import log_figures
 from snnplug.callbacks.processes import gather_texts
-from snnplug.callbacks.run_folder import run_folder, write_json, write_text
+from snnplug.callbacks.run_folder import run_folder, write_json, write_plots, write_text
 from snnplug.errors import ArgumentError
 from snnplug.hardware.activity import Activity
 from snnplug.hardware.counting import Meter, measure
 from snnplug.hardware.report import EnergyReport
+from snnplug.hardware.report_plot import bill_plots
 from snnplug.hardware.target import Target, load_target
 from snnplug.training.media import log_table
 
@@ -147,6 +149,7 @@ class HardwareTarget(pl.Callback):
             if folder is not None and self.report is not None and self.activity is not None:
                 write_json(folder / f"hardware{of}.json", self.report.to_dict())
                 write_text(folder / f"activity{of}.json", self.activity.to_json() + "\n")
+                write_plots(folder, of, partial(bill_plots, self.report))
 
     def _start(self, pl_module: pl.LightningModule) -> None:
         self._stop()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import Logger, MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from snnplug.errors import ArgumentError
+from snnplug.errors import ArgumentError, MissingExtraError
 from snnplug.files import write_whole
+from snnplug.hardware.report_plot import png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def run_folder(logger: Logger) -> Path | None:
@@ -26,7 +31,7 @@ def run_folder(logger: Logger) -> Path | None:
 
 
 @rank_zero_only
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str | bytes) -> None:
     """Write a file so that it is whole or not there, on the first process only.
 
     Where that fails, on a full disk for example, the file that was there stays, and the run goes on
@@ -38,6 +43,23 @@ def write_text(path: Path, text: str) -> None:
         rank_zero_warn(f"{error}; the run goes on")
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
     """Write JSON, as :func:`write_text` does."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+@rank_zero_only
+def write_plots(folder: Path, of: str, draw: Callable[[], Mapping[str, Axes]]) -> None:
+    """Write pictures into the run's ``plots/``, where matplotlib is installed.
+
+    Args:
+        folder: The run's.
+        of: What their names end with, as ``"_test"``.
+        draw: Draws them: name and picture.
+    """
+    try:
+        drawn = draw()
+    except MissingExtraError:  # Pictures has said what to install
+        return
+    for name, ax in drawn.items():
+        write_text(folder / "plots" / f"{name}{of}.png", png(ax))

@@ -28,7 +28,7 @@ def estimate_command(args: Sequence[str]) -> int:
     activity = _count(trained, given.max_batches, given.batch_dim)
     if given.save_activity is not None:
         print(save_activity(activity, given.save_activity))
-    show_prices(activity, targets, given.json)
+    show_prices(activity, targets, given)
     return 0
 
 

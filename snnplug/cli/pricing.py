@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from snnplug.errors import ArgumentError
 from snnplug.files import write_whole
 from snnplug.hardware.activity import Activity
 from snnplug.hardware.activity_file import load_activity
+from snnplug.hardware.report_plot import bill_plots, plot_comparison, png
 
 DEFAULT_TARGET = "yin2017-28nm"
 
 
-def show_prices(activity: Activity, targets: Sequence[str], json_path: str | None) -> None:
-    """Print the bill on one target, or several targets side by side, and write it as JSON."""
+def show_prices(activity: Activity, targets: Sequence[str], given: argparse.Namespace) -> None:
+    """Print the bill on one target, or several targets side by side; write and draw it if asked."""
     from rich.console import Console
 
     from snnplug.hardware.comparison import compare
@@ -24,8 +26,14 @@ def show_prices(activity: Activity, targets: Sequence[str], json_path: str | Non
     single = len(comparison.reports) == 1
     shown = comparison.reports[0] if single else comparison
     Console(highlight=False).print(shown)
-    if json_path is not None:
-        print(write_whole(json_path, json.dumps(shown.to_dict(), indent=2) + "\n"))
+    if given.json is not None:
+        print(write_whole(given.json, json.dumps(shown.to_dict(), indent=2) + "\n"))
+    if given.plots is not None:
+        drawn = bill_plots(comparison.reports[0]) if single else {}
+        if not single:
+            drawn = {"comparison": plot_comparison(comparison.reports)}
+        for name, ax in drawn.items():
+            print(write_whole(Path(given.plots, f"{name}.png"), png(ax)))
 
 
 def add_price_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +45,11 @@ def add_price_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"hardware target; give it several times to compare (default: {DEFAULT_TARGET})",
     )
     parser.add_argument("--json", metavar="FILE", help="write the bill as JSON")
+    parser.add_argument(
+        "--plots",
+        metavar="FOLDER",
+        help="draw the bill: energy per layer, sparse against dense and conventional; or targets",
+    )
 
 
 def price_command(args: Sequence[str]) -> int:
@@ -47,7 +60,7 @@ def price_command(args: Sequence[str]) -> int:
     parser.add_argument("activity", help="JSON file of a run or of `snnplug estimate`")
     add_price_arguments(parser)
     given = parser.parse_args(args)
-    show_prices(load_activity(given.activity), given.target or [DEFAULT_TARGET], given.json)
+    show_prices(load_activity(given.activity), given.target or [DEFAULT_TARGET], given)
     return 0
 
 
@@ -84,7 +97,7 @@ def explore_command(args: Sequence[str]) -> int:
     if given.csv is not None:
         print(found.to_csv(given.csv))
     if given.png is not None:
-        print(write_whole(given.png, _png(found.plot())))
+        print(write_whole(given.png, png(found.plot())))
     return 0
 
 
@@ -111,12 +124,3 @@ def _axis(text: str) -> tuple[str, list[float]]:
         raise ArgumentError(
             f"--grid {text}: write FIELD=16,32,64, or FIELD=from:to:count with at least 2 values"
         ) from error
-
-
-def _png(ax: object) -> bytes:
-    from io import BytesIO
-    from typing import Any, cast
-
-    picture = BytesIO()
-    cast(Any, ax).figure.savefig(picture, format="png", dpi=150)
-    return picture.getvalue()

@@ -13,7 +13,7 @@ from snnplug.errors import RecipeError
 
 LAST = Path("checkpoints", "last.ckpt")
 # Where a run lies and what it goes on from differ between a run and its resumption.
-_NOT_COMPARED = ("ckpt_path", "config", "trainer.logger.init_args.id")
+NOT_COMPARED = ("ckpt_path", "config", "trainer.logger.init_args.id")
 
 
 def find_run(ckpt_path: str, runs: Path) -> Path | None:
@@ -98,18 +98,18 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         >>> differences({"model": {"lr": 0.1}}, {"model": {"lr": 0.2}})
         ['model.lr: 0.1 -> 0.2']
     """
-    old, new = dict(_fields(before)), dict(_fields(now))
+    old, new = dict(leaves(before)), dict(leaves(now))
     return [
         f"{key}: {old.get(key)} -> {new.get(key)}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not key.startswith(_NOT_COMPARED)
+        if old.get(key) != new.get(key) and not key.startswith(NOT_COMPARED)
     ]
 
 
-def _fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every leaf with its dotted name."""
     if isinstance(tree, dict) and tree:
         for key, value in tree.items():
-            yield from _fields(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, tree

@@ -1,132 +1,166 @@
-"""Two kinds of picture for a page, as SVG text: bars and points."""
+"""The pictures of a report, as SVG text: charts and rasters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from math import floor, log10
+from math import floor, isfinite, log10
+from typing import Any
 
-#: Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c", "#b8a800")
-_BAR, _GAP, _LEFT, _WIDTH, _RIGHT = 18, 8, 150, 520, 90
+from snnplug.cli.report_html import figure
+from snnplug.cli.report_style import colour
 
-
-def bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> str:
-    """Return horizontal bars, the series of each label stacked, with their sum beside them.
-
-    Args:
-        labels: One per bar.
-        series: Name of each part: its value in every bar, not negative.
-        unit: What the values are in.
-    """
-    sums = [sum(values[place] for values in series.values()) for place in range(len(labels))]
-    longest = max(sums, default=0.0) or 1.0
-    height = len(labels) * (_BAR + _GAP) + 4
-    body = []
-    for place, label in enumerate(labels):
-        y, x = place * (_BAR + _GAP) + 4, float(_LEFT)
-        body.append(_text(_LEFT - 8, y + 13, _short(label), "end", label))
-        for index, (name, values) in enumerate(series.items()):
-            width = values[place] / longest * _WIDTH
-            if width > 0:
-                colour = COLOURS[index % len(COLOURS)]
-                hover = escape(f"{label}, {name}: {figure(values[place])} {unit}")
-                body.append(
-                    f'<rect x="{x:.2f}" y="{y}" width="{width:.2f}" height="{_BAR}" '
-                    f'fill="{colour}"><title>{hover}</title></rect>'
-                )
-            x += width
-        body.append(_text(x + 6, y + 13, f"{figure(sums[place])} {unit}", "start"))
-    legend = _legend(list(series)) if len(series) > 1 else ""
-    return _svg(_LEFT + _WIDTH + _RIGHT, height, body) + legend
+# Of a chart, in units that are about a pixel where two stand side by side.
+_LEFT, _TOP, _WIDTH, _HEIGHT, _MARGIN = 54, 30, 350, 200, 22
 
 
-def points(
-    data: Sequence[tuple[float, float, str]], x_name: str, y_name: str, marked: Sequence[bool] = ()
+@dataclass(frozen=True)
+class Point:
+    """A point of a chart: where it lies, what the pointer shows, and whether it is filled."""
+
+    x: float
+    y: float
+    hover: str = ""
+    is_filled: bool = True
+
+
+def chart(
+    series: Mapping[str, Sequence[Point]],
+    title: str,
+    x_name: str,
+    radius: float = 4,
+    is_whole: bool = False,
 ) -> str:
-    """Return points joined in their order.
+    """Return points joined in their order, a colour for each series; nothing without a point.
 
     Args:
-        data: x, y and what is shown at the pointer.
+        series: Name and points; one that is not finite, as of a run that diverged, is left out.
+        title: What y is.
         x_name: What x is.
-        y_name: What y is.
-        marked: Which points are filled; none given fills all.
+        radius: Of a point.
+        is_whole: Whether x counts something.
     """
-    xs, ys = [p[0] for p in data], [p[1] for p in data]
-    (x_low, x_high, x_ticks), (y_low, y_high, y_ticks) = _axis(xs), _axis(ys)
-    left, top, width, height = 70, 10, 600, 260
+    shown = {
+        name: [p for p in points if isfinite(p.x) and isfinite(p.y)]
+        for name, points in series.items()
+    }
+    every = [p for points in shown.values() for p in points]
+    if not every:
+        return ""
+    x_axis = _ticks([p.x for p in every], 1.0 if is_whole else 0.0)
+    y_axis = _ticks([p.y for p in every])
 
     def place(x: float, y: float) -> tuple[float, float]:
-        across = left + (x - x_low) / (x_high - x_low) * width
-        return across, top + height - (y - y_low) / (y_high - y_low) * height
+        across = (x - x_axis[0]) / (x_axis[-1] - x_axis[0])
+        up = (y - y_axis[0]) / (y_axis[-1] - y_axis[0])
+        return _LEFT + across * _WIDTH, _TOP + (1 - up) * _HEIGHT
 
-    body = [f'<rect x="{left}" y="{top}" width="{width}" height="{height}" class="frame"/>']
-    for tick in x_ticks:
-        x, _ = place(tick, y_low)
-        body.append(_text(x, top + height + 16, figure(tick), "middle"))
-    for tick in y_ticks:
-        _, y = place(x_low, tick)
-        body.append(
-            f'<line x1="{left}" x2="{left + width}" y1="{y:.2f}" y2="{y:.2f}" class="rule"/>'
-        )
-        body.append(_text(left - 6, y + 4, figure(tick), "end"))
-    route = " ".join("{:.2f},{:.2f}".format(*place(x, y)) for x, y, _ in data)
-    body.append(f'<polyline points="{route}" class="route"/>')
-    for index, (x, y, hover) in enumerate(data):
-        across, up = place(x, y)
-        fill = COLOURS[0] if not marked or marked[index] else "none"
-        body.append(
-            f'<circle cx="{across:.2f}" cy="{up:.2f}" r="5" fill="{fill}" stroke="{COLOURS[0]}">'
-            f"<title>{escape(hover)}</title></circle>"
-        )
-    body.append(_text(left + width / 2, top + height + 36, x_name, "middle"))
-    body.append(_text(left, top - 1 + height + 36, y_name + " ↑", "end"))
-    return _svg(left + width + 20, top + height + 46, body)
+    bottom, right = _TOP + _HEIGHT, _LEFT + _WIDTH
+    body = [_text(2, 15, title, "start", "title")]
+    for tick, label in zip(y_axis, _labels(y_axis), strict=True):
+        y = place(x_axis[0], tick)[1]
+        body.append(f'<line x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="rule"/>')
+        body.append(_text(_LEFT - 6, y + 4, label, "end"))
+    for tick, label in zip(x_axis, _labels(x_axis), strict=True):
+        body.append(_text(place(tick, y_axis[0])[0], bottom + 17, label, "middle"))
+    body.append(_text(right, bottom + 34, x_name, "end"))
+    for index, points in enumerate(shown.values()):
+        body.append(_line(index, [(p, *place(p.x, p.y)) for p in points], radius))
+    size = f"0 0 {right + _MARGIN} {bottom + 40}"
+    said = escape(f"{title}, over {x_name}", quote=True)
+    return _svg(size, body, f'class="chart" aria-label="{said}"')
 
 
-def figure(value: float) -> str:
-    """Return a number with three digits that count, and thousands apart.
+def raster(layers: Sequence[Mapping[str, Any]]) -> str:
+    """Return when each neuron spikes: time steps across, the layers one below another.
 
-    Example:
-        >>> figure(51.4321), figure(0.00123), figure(12345.6), figure(0)
-        ('51.4', '0.00123', '12,346', '0')
+    Args:
+        layers: What :func:`snnplug.callbacks.spike_record.record` gives for each.
     """
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if not layers:
+        return ""
+    rows, steps = [], max(layer["num_steps"] for layer in layers)
+    for index, layer in enumerate(layers):
+        kept = -(-layer["neurons"] // layer["every"])
+        marks = "".join(
+            f"M{step + 0.08:.2f} {neuron // layer['every'] + 0.5:g}h.84"
+            for step, neuron in zip(layer["step"], layer["neuron"], strict=True)
+        )
+        path = f'<path d="{marks}" style="stroke:{colour(index)};stroke-width:.84"/>'
+        height = min(max(5.0 * kept, 40.0), 160.0)
+        share = f"1 of {layer['every']} of " if layer["every"] > 1 else ""
+        said = f"{share}{layer['neurons']:,} neurons, {len(layer['step']):,} spikes"
+        form = (
+            f'class="raster" preserveAspectRatio="none" style="height:{height:.0f}px" '
+            f'aria-label="{escape(layer["name"], quote=True)}: {said}"'
+        )
+        rows.append(
+            f"<figcaption>{escape(layer['name'])} <span>{said}</span></figcaption>"
+            + _svg(f"0 0 {steps} {kept}", [path], form)
+        )
+    apart = -(-steps // 8)
+    ticks = "".join(
+        f'<span style="left:{100 * (step + 0.5) / steps:.2f}%">{step}</span>'
+        for step in range(0, steps, apart)
+    )
+    return (
+        f'<figure>{"".join(rows)}<div class="ticks">{ticks}</div>'
+        '<div class="axis">time step</div></figure>'
+    )
 
 
-def _axis(values: Sequence[float]) -> tuple[float, float, list[float]]:
-    """Return the ends of an axis and round numbers between them."""
+def _line(index: int, points: Sequence[tuple[Point, float, float]], radius: float) -> str:
+    """Return the points of one series and what joins them; after eight series in dashes."""
+    shade = colour(index)
+    dashes = ";stroke-dasharray:5 3" if index >= 8 else ""
+    route = " ".join(f"{across:.1f},{down:.1f}" for _, across, down in points)
+    tone = "route faint" if radius > 2 else "route"
+    drawn = [f'<polyline points="{route}" class="{tone}" style="stroke:{shade}{dashes}"/>']
+    for p, across, down in points:
+        fill = shade if p.is_filled else "var(--paper,#fff)"
+        drawn.append(
+            f'<circle cx="{across:.1f}" cy="{down:.1f}" r="{radius:g}" '
+            f'style="fill:{fill};stroke:{shade};stroke-width:1.5">'
+            f"<title>{escape(p.hover)}</title></circle>"
+        )
+    return "".join(drawn)
+
+
+def _ticks(values: Sequence[float], least: float = 0.0) -> list[float]:
+    """Return round numbers, at least ``least`` apart, of which the ends hold all values."""
     low, high = min(values), max(values)
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-300):
         margin = abs(high) / 10 or 1.0
-        low, high = low - margin, high + margin
-    rough = (high - low) / 4
+        low, high = (low, low + least) if least else (low - margin, high + margin)
+    rough = max((high - low) / 4, least)
     size = 10.0 ** floor(log10(rough))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
     first, last = floor(low / step), -floor(-high / step)
-    ticks = [n * step for n in range(first, last + 1)]
-    return ticks[0], ticks[-1], ticks
+    return [n * step for n in range(first, last + 1)]
 
 
-def _short(label: str, letters: int = 20) -> str:
-    return label if len(label) <= letters else "…" + label[1 - letters :]
+def _labels(ticks: Sequence[float]) -> list[str]:
+    """Return the numbers at an axis, with as many digits as tell its ticks apart.
+
+    Example:
+        >>> _labels([449.5, 450.0, 450.5]), _labels([0.0, 500.0, 1000.0])
+        (['449.5', '450.0', '450.5'], ['0', '500', '1,000'])
+    """
+    step, largest = ticks[1] - ticks[0], max(map(abs, ticks))
+    if not 1e-4 < largest < 1e7:
+        return [figure(tick) for tick in ticks]
+    digits = max(0, -floor(log10(step) + 1e-9))
+    return [f"{tick + 0.0:,.{digits}f}" for tick in ticks]
 
 
-def _text(x: float, y: float, content: str, anchor: str, hover: str = "") -> str:
-    title = f"<title>{escape(hover)}</title>" if hover and hover != content else ""
-    return f'<text x="{x:.2f}" y="{y:.2f}" text-anchor="{anchor}">{escape(content)}{title}</text>'
-
-
-def _legend(names: Sequence[str]) -> str:
-    entries = (
-        f'<span><i style="background:{COLOURS[index % len(COLOURS)]}"></i>{escape(name)}</span>'
-        for index, name in enumerate(names)
-    )
-    return f'<p class="legend">{"".join(entries)}</p>'
-
-
-def _svg(width: float, height: float, body: Sequence[str]) -> str:
+def _text(x: float, y: float, content: str, anchor: str, of: str = "") -> str:
     return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
-        f'xmlns="http://www.w3.org/2000/svg">{"".join(body)}</svg>'
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{of}">'
+        f"{escape(content)}</text>"
     )
+
+
+def _svg(size: str, body: Sequence[str], form: str) -> str:
+    head = f'<svg viewBox="{size}" role="img" xmlns="http://www.w3.org/2000/svg" {form}>'
+    return head + "".join(body) + "</svg>"

@@ -44,6 +44,7 @@ from snnplug.callbacks.epoch_seed import EpochSeed
 from snnplug.callbacks.hardware_target import HardwareTarget
 from snnplug.callbacks.pictures import Pictures
 from snnplug.callbacks.run_folder import run_folder, write_text
+from snnplug.callbacks.spike_record import SpikeRecord
 from snnplug.cli import resume
 from snnplug.cli.parser import RecipeParser
 from snnplug.cli.summary import print_summary
@@ -132,6 +133,7 @@ class SnnplugCLI(LightningCLI):
         parser.add_lightning_class_args(EnergyFront, "energy_front")
         parser.add_lightning_class_args(Pictures, "pictures")
         parser.add_lightning_class_args(DataTime, "data_time")
+        parser.add_lightning_class_args(SpikeRecord, "spike_record")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/acc",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, cast
 
 from snnplug.errors import MeasurementError, MissingExtraError
 
@@ -27,6 +28,27 @@ def axes(ax: Axes | None) -> Axes:
         raise MissingExtraError("plots need matplotlib; run pip install 'snnplug[viz]'") from error
     # No pyplot: nothing to close, no window system, safe in any thread.
     return Figure(layout="constrained").add_subplot()
+
+
+def png(ax: Axes) -> bytes:
+    """Return the picture that ``ax`` is part of, as a PNG file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    file = BytesIO()
+    canvas: Any = FigureCanvasAgg(cast(Any, ax.figure))  # no window system, whatever is set
+    canvas.print_png(file)
+    return file.getvalue()
+
+
+def bill_plots(report: EnergyReport) -> dict[str, Axes]:
+    """Return the pictures of one bill, by name; none if the target has no figure for energy.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    if report.energy_nj is None:
+        return {}
+    return {"layers": plot_layers(report), "rivals": plot_rivals(report)}
 
 
 def plot_layers(report: EnergyReport, ax: Axes | None = None) -> Axes:
