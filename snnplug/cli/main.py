@@ -35,12 +35,14 @@ commands:
   data [ls|info|pack|view]
                           list the data sets, say what one is, pack its recordings, draw one
   doctor                  what is installed here, and whether the native kernels run
+  completion bash|zsh     a script for the shell:  eval "$(snnplug completion bash)"
 
 Any field of a recipe can be set after it, for example
   snnplug fit -c quickstart --trainer.max_epochs 3 --hardware.target ./my_chip.toml
   snnplug fit -c quickstart --print_config          every field and its value
   snnplug fit -c quickstart --ckpt_path last        go on with the newest run (or name its folder)
-  snnplug fit --help                                every option, explained
+  snnplug fit --help                                the usual fields
+  snnplug fit --help-all                            every option, explained
 
 options:
   -h, --help              this text
@@ -59,6 +61,7 @@ _COMMANDS = (
     "report",
     "data",
     "doctor",
+    "completion",
 )
 
 
@@ -150,9 +153,19 @@ def _dispatch(args: list[str]) -> int:
         from snnplug.cli.doctor import doctor_command
 
         return doctor_command(rest)
+    if command == "completion":
+        from snnplug.cli.completion import completion_command
+
+        return completion_command(rest, _COMMANDS)
+    if command in _TRAINING and {"-h", "--help"} & set(rest):
+        from snnplug.cli.help import TRAINING_HELP
+
+        print(TRAINING_HELP.format(command=command), end="")
+        return 0
     if command in _TRAINING:
         from snnplug.cli.recipes import resolve_configs
 
+        rest = ["--help" if arg == "--help-all" else arg for arg in rest]
         resolved = [command, *resolve_configs(rest)]
         _see_modules_here()
         # Threads of OpenMP that wait by spinning stall each other on a shared machine: an epoch of

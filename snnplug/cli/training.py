@@ -13,7 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 from jsonargparse import set_parsing_settings
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
@@ -44,6 +44,7 @@ from snnplug.callbacks.epoch_seed import EpochSeed
 from snnplug.callbacks.hardware_target import HardwareTarget
 from snnplug.callbacks.pictures import Pictures
 from snnplug.callbacks.run_folder import run_folder, write_text
+from snnplug.callbacks.run_progress import RunProgress
 from snnplug.callbacks.spike_record import SpikeRecord
 from snnplug.cli import resume
 from snnplug.cli.parser import RecipeParser
@@ -217,6 +218,17 @@ class SnnplugCLI(LightningCLI):
             config.ckpt_path,
             yaml.safe_load(self._subcommand_parsers[subcommand].dump(config, skip_none=False)),
         )
+
+    def _instantiate_trainer(
+        self, config: dict[str, Any], callbacks: list[pl.Callback]
+    ) -> pl.Trainer:
+        """Give the run our progress bar, unless it has another or wants none."""
+        given = config.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
+        has_one = any(isinstance(callback, ProgressBar) for callback in given)
+        if config.get("enable_progress_bar") is not False and not has_one:
+            callbacks = [*callbacks, RunProgress()]
+        return super()._instantiate_trainer(config, callbacks)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Make the trainer; a checkpoint that cannot be written does not stop it."""
