@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
+from rich.progress import BarColumn
 
 from snnplug.callbacks.hardware_target import HardwareTarget
 
@@ -16,7 +19,11 @@ class RunProgress(RichProgressBar):
 
     Shown beside ``train/acc`` and ``val/acc``: ``data_ms``, how long a batch was waited for;
     ``step_ms``, how long it was trained on; both as running means over about twenty batches; and
-    ``energy_nj``, per inference.
+    ``energy_nj``, per inference. Runs that the command line launches have it.
+
+    Args:
+        theme: Colours, and the format of the figures.
+        **arguments: What ``RichProgressBar`` takes.
 
     Example:
         >>> import lightning.pytorch as pl
@@ -24,10 +31,25 @@ class RunProgress(RichProgressBar):
         ...                      enable_checkpointing=False, enable_model_summary=False)
     """
 
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
+    #: In seconds.
+    clock: Callable[[], float] = staticmethod(time.perf_counter)
+
+    def __init__(
+        self,
+        theme: RichProgressBarTheme = RichProgressBarTheme(metrics_format=".4g"),  # noqa: B008
+        **arguments: Any,
+    ) -> None:
+        super().__init__(theme=theme, **arguments)
         self._means: dict[str, float] = {}
         self._mark: float | None = None
+
+    def configure_columns(self, trainer: pl.Trainer) -> list[Any]:
+        """Return Lightning's columns without its speed, so that 80 characters hold the figures."""
+        *columns, _speed = super().configure_columns(trainer)
+        for column in columns:
+            if isinstance(column, BarColumn):
+                column.bar_width = 12
+        return columns
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The first batch of an epoch waits for workers to start: it is not counted."""
@@ -46,8 +68,13 @@ class RunProgress(RichProgressBar):
         self._lap("step_ms")
         super().on_train_batch_end(*args)
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A validation between two batches is in neither time."""
+        super().on_validation_end(trainer, pl_module)
+        self._mark = None
+
     def _lap(self, name: str) -> None:
-        now = time.perf_counter()
+        now = self.clock()
         if self._mark is not None:
             passed_ms = 1e3 * (now - self._mark)
             before = self._means.get(name, passed_ms)

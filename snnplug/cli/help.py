@@ -10,6 +10,7 @@ Later files and fields win over earlier ones. Values are YAML: --model.network.h
 run:
   -c, --config NAME|FILE              a packaged recipe, or a file of yours
   --ckpt_path last|RUN|FILE           go on with a run; a file: begin with its weights
+  --backend NAME                      how the network runs: fused, eager, ...; see snnplug doctor
   --seed_everything N                 seed of all random numbers
   --test_after_fit true|false         test the best checkpoint after a fit
   --print_config                      every field and its value; runs nothing
@@ -34,6 +35,7 @@ model and data:
 hardware and log:
   --hardware.target NAME|FILE         what the network is priced on; `snnplug targets` lists them
   --hardware.max_batches N            count the first batches of a pass only
+  --energy.budget_nj X                train until an inference takes no more than this
   --checkpoint.monitor KEY            what the kept checkpoint is the best in; val/acc
   --checkpoint.mode max|min
   --pictures.every_n_epochs N         epochs between pictures; 0 draws none
@@ -43,5 +45,6 @@ hardware and log:
   --trainer.logger.mode online|offline|disabled
 
   -h, --help                          this text
+  --data.help CLASS                   every field of a class; also --model.network.help CLASS
   --help-all                          every option of every class, explained (takes seconds)
 """
