@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 from snnplug.errors import TargetError
-from snnplug.hardware.activity import (
-    Activity,
-    ElementwiseLayer,
-    Layer,
-    Leak,
-    NeuronLayer,
-    PoolLayer,
-    SynapticLayer,
-)
-from snnplug.hardware.dense_twin import DenseMachine, banks, num_steps
-from snnplug.hardware.elementwise import Number, add_up, ceil, divide, holds, larger, smaller, where
+from snnplug.hardware.activity import Activity, Layer, SynapticLayer
+from snnplug.hardware.dense_twin import DenseMachine, num_steps
+from snnplug.hardware.elementwise import Number, add_up, divide, holds, larger
 from snnplug.hardware.machine import (
     SCHEDULES,
     Calibration,
@@ -29,7 +22,8 @@ from snnplug.hardware.machine import (
     require_positive,
 )
 from snnplug.hardware.report import Baseline, EnergyReport, LayerCost, Totals, bill
-from snnplug.hardware.sram import Column, sram
+from snnplug.hardware.sparse_machine import LayerDemand, SparseMachine
+from snnplug.hardware.sram import sram
 from snnplug.hardware.target import Target
 from snnplug.hardware.technology import HIGHEST_V, LOWEST_V, relative_energy
 
@@ -37,47 +31,12 @@ _PARTS = ("scan", "weight_read", "accumulate", "membrane", "neuron", "output")
 
 
 @dataclass(frozen=True)
-class _Cost:
-    """Dynamic energy in pJ by part, and cycles, of one layer and inference."""
-
-    parts_pj: Mapping[str, Number]
-    cycles: Number
-
-    @property
-    def total_pj(self) -> Number:
-        return add_up(self.parts_pj.values())
-
-
-@dataclass(frozen=True)
 class SparseDigital(Target):
     r"""Accelerator that scans spikes, reads a row of weights for each, and accumulates.
 
-    With :math:`P` lanes, :math:`n` events and :math:`S` synaptic operations per time step, and
-    :math:`b_w, b_v` bits of weight and membrane, a layer of weights takes per step
-
-    .. math::
-        E_\text{scan} &= \lceil N_\text{in} / W \rceil \lceil N_\text{out} / P \rceil
-            E_\text{buffer} + n \lceil N_\text{out} / P \rceil E_\text{add}(b_\text{adr}) \\
-        E_\text{weight} &= r\, E_\text{row} (f + (1 - f)\, S / (r P)) \\
-        E_\text{acc} &= S\, (E_\text{add}(b_v) + E_\text{reg}(b_v)
-            \;[+\, E_\text{mul}(b_a, b_w)\text{ for inputs that are not spikes}])
-
-    with :math:`f` the share of a row access that does not shrink with the columns used, and
-    :math:`r = n \lceil N_\text{out} / P \rceil` rows read for a fully connected layer. The outputs
-    that an input of a convolution reaches are taken to fill the lanes: :math:`r = S / P`, or with
-    fewer outputs than lanes :math:`r = n \lceil S / (n P) \rceil`. A layer of :math:`N` neurons
-    takes
-
-    .. math::
-        E_\text{membrane} &= N (E_\text{read} + E_\text{write})\, b_v / 32
-            \quad\text{if it keeps one} \\
-        E_\text{neuron} &= N (E_\text{leak} + E_\text{cmp}(b_v) + E_\text{add}(b_v))
-            + \text{spikes} \cdot E_\text{add}(b_v) \\
-        E_\text{output} &= \lceil N / W \rceil E_\text{buffer write}
-
-    All of it is multiplied by :math:`\kappa` (clock tree, control, wires); leakage is the leakage
-    power times the latency. Layers run one after the other, or pipelined; see
-    :meth:`latencies_us`.
+    A layer takes what :class:`~snnplug.hardware.sparse_machine.SparseMachine` says. All of it is
+    multiplied by :math:`\kappa` (clock tree, control, wires); leakage is the leakage power times
+    the latency. Layers run one after the other, or pipelined; see :meth:`latencies_us`.
 
     The figures of energy hold at ``nominal_v``. At another ``supply_v`` switching energy follows
     :func:`~snnplug.hardware.technology.relative_energy` and leakage power the voltage; the clock
@@ -128,6 +87,10 @@ class SparseDigital(Target):
             )
         sram(self.technology_nm, 1, 32, "read_pj")  # is there a table for this node?
 
+    @cached_property
+    def _machine(self) -> SparseMachine:
+        return SparseMachine(self.technology_nm, self.datapath, self.sram, self.ops)
+
     @property
     def published_nj(self) -> tuple[float, float]:
         """Lowest and highest energy per inference that the source published."""
@@ -175,15 +138,15 @@ class SparseDigital(Target):
         """
         return self._latencies_us(activity, self._costs(activity, dense=False))
 
-    def _costs(self, activity: Activity, dense: bool) -> list[_Cost]:
+    def _costs(self, activity: Activity, dense: bool) -> list[LayerDemand]:
         volts = self._volts
-        costs = [self._layer(layer, activity.samples, dense) for layer in activity.layers]
+        costs = [self._machine.cost(layer, activity.samples, dense) for layer in activity.layers]
         return [
             replace(cost, parts_pj={part: pj * volts for part, pj in cost.parts_pj.items()})
             for cost in costs
         ]
 
-    def _totals(self, activity: Activity, costs: list[_Cost]) -> Totals:
+    def _totals(self, activity: Activity, costs: list[LayerDemand]) -> Totals:
         o, leak_uw = self.overhead, self._leak_uw(activity)
         dense = self._costs(activity, dense=True)
         sequential_us, pipelined_us = self._latencies_us(activity, costs)
@@ -207,7 +170,7 @@ class SparseDigital(Target):
     def _is_pipelined(self) -> bool:
         return self.datapath.schedule == "pipelined"
 
-    def _latencies_us(self, activity: Activity, costs: list[_Cost]) -> tuple[Number, Number]:
+    def _latencies_us(self, activity: Activity, costs: list[LayerDemand]) -> tuple[Number, Number]:
         stages: list[Number] = [0.0]
         for layer, cost in zip(activity.layers, costs, strict=True):
             if isinstance(layer, SynapticLayer):
@@ -222,7 +185,7 @@ class SparseDigital(Target):
         return total / self.datapath.clock_mhz, pipelined / self.datapath.clock_mhz
 
     def _total_nj(
-        self, activity: Activity, costs: list[_Cost], leak_uw: Number, kappa: Number
+        self, activity: Activity, costs: list[LayerDemand], leak_uw: Number, kappa: Number
     ) -> Number:
         # µW x µs = pJ
         dynamic = add_up(cost.total_pj for cost in costs)
@@ -230,7 +193,7 @@ class SparseDigital(Target):
         return 1e-3 * (kappa * dynamic + leak_uw * latency_us)
 
     def _layer_cost(
-        self, layer: Layer, cost: _Cost, samples: int, leakage_pj: float, cycles: float
+        self, layer: Layer, cost: LayerDemand, samples: int, leakage_pj: float, cycles: float
     ) -> LayerCost:
         parts = {part: 1e-3 * cost.parts_pj.get(part, 0.0) for part in _PARTS}
         parts["control"] = 1e-3 * (self.overhead.kappa - 1) * cost.total_pj
@@ -250,131 +213,12 @@ class SparseDigital(Target):
         kappa = self.overhead.kappa * self._volts
         return machine.baseline(activity, kappa, totals.energy_nj)
 
-    def _layer(self, layer: Layer, samples: int, dense: bool) -> _Cost:
-        if isinstance(layer, SynapticLayer):
-            return self._synaptic(layer, samples, dense)
-        if isinstance(layer, NeuronLayer):
-            return self._neurons(layer, samples)
-        if isinstance(layer, PoolLayer):
-            return self._pool(layer, samples)
-        return self._elementwise(layer, samples)
-
-    def _synaptic(self, layer: SynapticLayer, samples: int, dense: bool) -> _Cost:
-        d = self.datapath
-        steps = layer.presentations / samples
-        events = layer.inputs * steps if dense else layer.events / samples
-        synops = layer.fan_out * steps if dense else layer.synops / samples
-        tiles = ceil(layer.outputs / d.lanes)
-        words = ceil(layer.inputs / d.spike_word_bits) * tiles * steps
-        rows = self._rows(layer, events, synops, tiles)
-        lane_use = smaller(1.0, divide(synops, rows) / d.lanes)
-        floor = self.sram.partial_row_floor
-        row_width = d.lanes * d.weight_bits
-        scan = words * self._buffer("read_pj") + events * tiles * self._add(self.ops.address_bits)
-        _, bank_kb = banks(layer.weights, d.weight_bits, self.sram.bank_kb)
-        row_pj = self._sram(bank_kb, row_width, "read_pj")
-        accumulate = self._add(d.membrane_bits) + self.ops.register_pj_per_bit * d.membrane_bits
-        if not layer.operand.adds:
-            bits = layer.operand.bits or d.activation_bits
-            accumulate = accumulate + self.ops.mul_pj_per_bit2 * bits * d.weight_bits
-        parts = {
-            "scan": scan,
-            "weight_read": rows * row_pj * (floor + (1 - floor) * lane_use),
-            "accumulate": synops * accumulate,
-        }
-        return _Cost(parts, cycles=rows + words)
-
-    def _rows(self, layer: SynapticLayer, events: float, synops: float, tiles: Number) -> Number:
-        """Rows of weights read per inference."""
-        if layer.kind == "OneToOne":
-            return events
-        if layer.kind == "Linear":
-            return events * tiles
-        lanes = self.datapath.lanes
-        whole = events * ceil(divide(synops, events) / lanes)
-        return where(lanes <= layer.outputs, synops / lanes, whole)
-
-    def _neurons(self, layer: NeuronLayer, samples: int) -> _Cost:
-        d = self.datapath
-        steps = layer.presentations / samples
-        updates = layer.neurons * steps
-        membrane = 0.0
-        if layer.stateful:
-            kb = self._membrane_kb(layer)
-            access = self._sram(kb, 32, "read_pj") + self._sram(kb, 32, "write_pj")
-            membrane = updates * layer.states * access * d.membrane_bits / 32
-        leaks = add_up(map(self._leak, (layer.leak, *layer.other_leaks)))
-        compares = layer.compares * self._compare()
-        adds = (1 + layer.adds) * self._add(d.membrane_bits)
-        multiplies = layer.multiplies * self._multiply(d.activation_bits)
-        neuron = updates * (leaks + compares + adds + multiplies)
-        if layer.stateful and layer.resets:
-            neuron = neuron + layer.spikes / samples * self._add(d.membrane_bits)
-        words = ceil(layer.neurons / d.spike_word_bits) * steps
-        parts = {
-            "membrane": membrane,
-            "neuron": neuron,
-            "output": words * self._buffer("write_pj"),
-        }
-        return _Cost(parts, cycles=d.neuron_cycles * ceil(layer.neurons / d.lanes) * steps)
-
-    def _pool(self, layer: PoolLayer, samples: int) -> _Cost:
-        # Done on the way from the accumulators to the neurons: no cycle of its own.
-        adds = layer.adds * self._add(self.datapath.membrane_bits)
-        return _Cost({"neuron": (layer.compares * self._compare() + adds) / samples}, cycles=0.0)
-
-    def _elementwise(self, layer: ElementwiseLayer, samples: int) -> _Cost:
-        adds = layer.adds * self._add(self.datapath.membrane_bits)
-        multiplies = layer.multiplies * self._multiply(self.datapath.weight_bits)
-        return _Cost({"neuron": (adds + multiplies) / samples}, cycles=0.0)
-
-    def _leak(self, leak: Leak) -> Number:
-        return {
-            "none": 0.0,
-            "shift": self._add(self.datapath.membrane_bits),
-            "multiply": self._multiply(8),
-        }[leak]
-
     def _leak_uw(self, activity: Activity) -> Number:
-        nominal = self.overhead.logic_leak_uw + self._memories(activity, "leak_uw")
+        nominal = self.overhead.logic_leak_uw + self._machine.on_chip(activity, "leak_uw")
         return nominal * (self.supply_v / self.nominal_v)
 
     def _area_mm2(self, activity: Activity) -> Number:
-        return self.overhead.logic_area_mm2 + self._memories(activity, "area_mm2")
-
-    def _memories(self, activity: Activity, column: Column) -> Number:
-        """Sum a column over the banks of weights and membranes of the whole network."""
-        d = self.datapath
-        total: Number = 0.0
-        for layer in activity.synaptic:
-            if layer.shares_weights:
-                continue
-            count, each_kb = banks(layer.weights, d.weight_bits, self.sram.bank_kb)
-            total = total + count * self._sram(each_kb, d.lanes * d.weight_bits, column)
-        for neurons in activity.neuronal:
-            if neurons.stateful:
-                total = total + self._sram(self._membrane_kb(neurons), 32, column)
-        return total
-
-    def _membrane_kb(self, layer: NeuronLayer) -> Number:
-        return larger(1.0, layer.neurons * layer.states * self.datapath.membrane_bits / 8 / 1024)
-
-    def _buffer(self, column: Column) -> Number:
-        return self._sram(self.sram.spike_buffer_kb, self.datapath.spike_word_bits, column)
-
-    def _sram(self, kb: Number, width_bits: Number, column: Column) -> Number:
-        return sram(self.technology_nm, kb, width_bits, column)
-
-    def _add(self, bits: Number) -> Number:
-        return self.ops.add_pj_per_bit * bits
-
-    def _compare(self) -> Number:
-        """Energy of comparing two membranes."""
-        return self.ops.compare_pj_per_bit * self.datapath.membrane_bits
-
-    def _multiply(self, bits: Number) -> Number:
-        """Energy of multiplying a membrane by a number of so many bits."""
-        return self.ops.mul_pj_per_bit2 * self.datapath.membrane_bits * bits
+        return self.overhead.logic_area_mm2 + self._machine.on_chip(activity, "area_mm2")
 
 
 def _without_figure(activity: Activity) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from snnplug import ContinuousIF, DiscontinuousIF, HardFire, SpikingSequential
 from snnplug.hardware.activity import Activity, NeuronLayer, PoolLayer, SynapticLayer
 from snnplug.hardware.integer_network import IntegerNetwork
-from snnplug.hardware.simulator import LayerEvents
+from snnplug.hardware.simulated_layer import LayerEvents
 from snnplug.hardware.sparse_digital import SparseDigital
 from snnplug.hardware.sram import sram
 
