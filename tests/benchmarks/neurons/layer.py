@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from tests.benchmarks.neurons import in_jax
 from tests.benchmarks.neurons.libraries import NEURONS, Ours, SnnTorch, Spikingjelly
 from tests.benchmarks.neurons.task import OURS, Task
 from tests.benchmarks.neurons.timing import Step
@@ -30,6 +31,7 @@ def task(shape: tuple[int, int, int]) -> Task:
             "snnTorch, compiled": partial(_step, shape, SnnTorch, compiled=True),
             "spikingjelly, compiled": partial(_step, shape, Spikingjelly, compiled=True),
         }
+    build[in_jax.NAME] = partial(_in_jax, shape)
     floor = "stream: read and write the arrays"
     build |= {**compiled, floor: partial(_stream, shape)}
     title = f"LIF {shape}"
@@ -40,15 +42,23 @@ def _size(shape: tuple[int, int, int], quick: bool) -> tuple[int, int, int]:
     return (3, 2, 16) if quick else shape
 
 
+def _problem(shape: tuple[int, int, int], quick: bool) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    cur, grad = (torch.randn(_size(shape, quick)) for _ in range(2))
+    return cur * 0.45, grad
+
+
+def _in_jax(shape: tuple[int, int, int], quick: bool) -> Step:
+    return in_jax.layer_step(*_problem(shape, quick))
+
+
 def _step(
     shape: tuple[int, int, int],
     neuron: Callable[[], nn.Module],
     quick: bool,
     compiled: bool = False,
 ) -> Step:
-    torch.manual_seed(0)
-    cur, grad = (torch.randn(_size(shape, quick)) for _ in range(2))
-    cur *= 0.45
+    cur, grad = _problem(shape, quick)
     run = neuron()
     if compiled:
         run.compile()

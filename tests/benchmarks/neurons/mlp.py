@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import snnplug as sp
+from tests.benchmarks.neurons import in_jax
 from tests.benchmarks.neurons.libraries import BETA, NEURONS, Loop, OverTime, SnnTorch, Spikingjelly
 from tests.benchmarks.neurons.task import (
     OURS,
@@ -40,6 +41,7 @@ def task() -> Task:
     build: dict[str, Callable[[bool], Step]] = {
         name: partial(_step, chain) for name, chain in (networks | compiled).items()
     }
+    build[in_jax.NAME] = _in_jax
     floor = "dense float32 products"
     return Task(
         "MLP 784-1000-10 (T 25, B 128)",
@@ -82,6 +84,11 @@ def _problem(quick: bool) -> tuple[Tensor, Tensor, nn.Linear, nn.Linear]:
     neuron = sp.Leaky(beta=BETA)
     scale_to_rate(first, lambda: neuron.run(first(frames))[0], _HIDDEN_RATE)
     return frames, labels, first, second
+
+
+def _in_jax(quick: bool) -> Step:
+    frames, labels, *linears = _problem(quick)
+    return in_jax.network_step(frames, labels, linears)
 
 
 def _step(chain: Chain, quick: bool, bf16: bool = False) -> Step:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import snnplug as sp
+from tests.benchmarks.neurons import in_jax
 from tests.benchmarks.neurons.libraries import BETA, TAU, Loop, OverTime, SnnTorch
 from tests.benchmarks.neurons.task import (
     OURS,
@@ -41,6 +42,7 @@ def task() -> Task:
     build: dict[str, Callable[[bool], Step]] = {
         name: partial(_step, chain) for name, chain in networks.items()
     }
+    build[in_jax.NAME] = _in_jax
     floor = "dense float32 products, step by step"
     build[floor] = _products
     return Task("recurrent 64-R256-11 (T 300, B 32)", _LOOP, build, (floor,))
@@ -150,6 +152,11 @@ def _problem(quick: bool) -> tuple[Tensor, Tensor, nn.Linear, nn.Linear, nn.Line
     chain.recurrent = recurrent
     scale_to_rate(first, lambda: chain.run(first(frames))[0], _HIDDEN_RATE)
     return frames, labels, first, recurrent, nn.Linear(hidden, classes)
+
+
+def _in_jax(quick: bool) -> Step:
+    frames, labels, first, recurrent, second = _problem(quick)
+    return in_jax.network_step(frames, labels, (first, second), recurrent)
 
 
 def _step(chain: Chain, quick: bool) -> Step:
