@@ -33,7 +33,6 @@ _COLUMNS = (
 
 def side_by_side(runs: Sequence[Run]) -> str:
     """Return what sets runs beside one another."""
-    names = [run.name for run in runs]
     return "".join(
         [
             table(_COLUMNS, [_figures(run) for run in runs], has_swatches=True),
@@ -42,8 +41,10 @@ def side_by_side(runs: Sequence[Run]) -> str:
             curves(runs),
             _bills(runs),
             "<h2>Spikes of one sample</h2>" if any(run.spikes for run in runs) else "",
-            panels({run.name: raster(run.spikes) for run in runs}, has_swatches=True),
-            legend(names) if len(runs) > 2 else "",
+            panels(
+                {run.name: raster(run.spikes, place) for place, run in enumerate(runs)},
+                has_swatches=True,
+            ),
         ]
     )
 
@@ -87,7 +88,7 @@ def _bills(runs: Sequence[Run]) -> str:
     parts = part_names(run.report for run in priced)
     totals = [Bar(run.name, run.report.parts_nj, band_of(run.report)) for run in priced]
     layers = {run.name: layer_bars(run.report) for run in runs}
-    rivals = {run.name: rival_bars(run.report) for run in runs}
+    rivals = {run.name: rival_bars(run.report, place) for place, run in enumerate(runs)}
     longest_layer, longest_rival = (
         max(bar.reach for every in groups.values() for bar in every) for groups in (layers, rivals)
     )

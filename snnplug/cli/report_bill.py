@@ -14,10 +14,8 @@ from snnplug.hardware.report_table import amount
 
 
 def part_names(reports: Iterable[EnergyReport]) -> list[str]:
-    """Return the parts of all bills that are not zero, in their order; their places are colours."""
-    return list(
-        dict.fromkeys(part for report in reports for part, nj in report.parts_nj.items() if nj)
-    )
+    """Return the parts of all bills, in their order; their places are their colours."""
+    return list(dict.fromkeys(part for report in reports for part in report.parts_nj))
 
 
 def band_of(report: EnergyReport) -> tuple[float, float] | None:
@@ -36,13 +34,13 @@ def layer_bars(report: EnergyReport) -> list[Bar]:
     ]
 
 
-def rival_bars(report: EnergyReport) -> list[Bar]:
+def rival_bars(report: EnergyReport, colour: int = 0) -> list[Bar]:
     """Return the energy with its band, and that of the dense machine and conventional networks."""
     if not report.parts_nj:
         return []
     (_, own), *others = rivals(report)
     return [
-        Bar("this network", {"": own}, band_of(report)),
+        Bar("this network", {"": own}, band_of(report), colour),
         *(Bar(_RIVALS.get(name, name), {"": nj}, colour=_GREY) for name, nj in others),
     ]
 
@@ -125,8 +123,9 @@ def tables(report: EnergyReport) -> str:
         [part, amount(nj, 3), f"{100 * nj / report.energy_nj:.1f} %" if report.energy_nj else "-"]
         for part, nj in report.parts_nj.items()
     ]
-    return (
-        "<h2>The bill in figures</h2>"
-        + table(["layer", "kind", "synops", "nJ", "µs"], layers)
-        + (f"<h3>Parts</h3>{table(['part', 'nJ', 'share'], parts)}" if parts else "")
+    return "<h2>The bill in figures</h2>" + panels(
+        {
+            "Layers": table(["layer", "kind", "synops", "nJ", "µs"], layers),
+            "Parts": table(["part", "nJ", "share"], parts) if parts else "",
+        }
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from snnplug.cli.axis import spread, whole
 from snnplug.cli.report_html import legend
 from snnplug.cli.report_run import Run
 from snnplug.cli.svg import Point, chart
@@ -35,8 +36,9 @@ def curves(runs: Sequence[Run]) -> str:
             },
             "nJ per inference",
             "epoch",
-            2,
-            is_whole=True,
+            whole,
+            spread,
+            radius=2,
         ),
     ]
     shown = "".join(f"<div>{picture}</div>" for picture in charts if picture)
@@ -50,11 +52,7 @@ def curves(runs: Sequence[Run]) -> str:
 
 def fronts(runs: Sequence[Run]) -> str:
     """Return accuracy over energy, a point per epoch, filled where no other one is better."""
-    every = [(nj, -acc) for run in runs for _, nj, acc in run.front()]
-    best = set()
-    if _are_of_one_target(runs) and every:
-        kept = pareto_front(np.array(every))
-        best = {pair for pair, is_kept in zip(every, kept, strict=True) if is_kept}
+    best = _best(runs)
     before: dict[str, list[Point]] = _TRAINING if len(runs) == 1 else {}
     series = before | {
         run.name: [
@@ -62,13 +60,23 @@ def fronts(runs: Sequence[Run]) -> str:
                 nj,
                 100 * acc,
                 f"{run.name}, epoch {epoch}: {nj:.4g} nJ, {100 * acc:.2f} %",
-                (nj, -acc) in best,
+                (nj, 100 * acc) in best,
             )
             for epoch, nj, acc in run.front()
         ]
         for run in runs
     }
-    return chart(series, "validation accuracy, %", "nJ per inference")
+    return chart(series, "validation accuracy, %", "nJ per inference", spread, front=best)
+
+
+def _best(runs: Sequence[Run]) -> list[tuple[float, float]]:
+    """Return energy and accuracy of those epochs that no other one beats in both, least first."""
+    every = {(nj, 100 * acc) for run in runs for _, nj, acc in run.front()}
+    if not every or not _are_of_one_target(runs):
+        return []
+    pairs = sorted(every)
+    kept = pareto_front(np.array([(nj, -acc) for nj, acc in pairs]))
+    return [pair for pair, is_kept in zip(pairs, kept, strict=True) if is_kept]
 
 
 def by_num_steps(run: Run) -> str:
@@ -78,11 +86,12 @@ def by_num_steps(run: Run) -> str:
             row["energy_nj"],
             100 * row["test_acc"],
             f"T = {row['num_steps']}: {row['energy_nj']:.4g} nJ, {100 * row['test_acc']:.2f} %",
+            label=f"T = {row['num_steps']}",
         )
         for row in run.num_steps
         if None not in (row.get("energy_nj"), row.get("test_acc"), row.get("num_steps"))
     ]
-    return chart({"T": points}, "test accuracy, %", "nJ per inference")
+    return chart({"T": points}, "test accuracy, %", "nJ per inference", spread)
 
 
 def _over_epochs(runs: Sequence[Run], figure: str, title: str, factor: float = 1) -> str:
@@ -103,7 +112,7 @@ def _over_epochs(runs: Sequence[Run], figure: str, title: str, factor: float = 1
         ]
         for name, (run, key) in wanted.items()
     }
-    return chart(series, title, "epoch", 2, is_whole=True)
+    return chart(series, title, "epoch", whole, radius=2)
 
 
 # Without a point of its own: validation keeps the colour that it has beside training.

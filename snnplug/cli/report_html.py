@@ -50,12 +50,17 @@ def table(
     """
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
     body = "".join(
-        f"<tr><td>{swatch(place) if has_swatches else ''}{escape(name)}</td>"
+        f"<tr><td>{swatch(place) if has_swatches else ''}{_breakable(name)}</td>"
         + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         + "</tr>"
         for place, (name, *cells) in enumerate(rows)
     )
     return f'<div class="wide"><table class="{of}"><tr>{head}</tr>{body}</table></div>'
+
+
+def _breakable(name: str) -> str:
+    """Return a name that may go on in another line after a dot."""
+    return escape(name).replace(".", ".<wbr>")
 
 
 @dataclass(frozen=True)
@@ -130,4 +135,5 @@ def panels(pictures: Mapping[str, str], has_swatches: bool = False) -> str:
         for place, (title, picture) in enumerate(pictures.items())
         if picture
     )
-    return f'<div class="grid">{shown}</div>' if shown else ""
+    room = "grid three" if len(pictures) > 2 else "grid"
+    return f'<div class="{room}">{shown}</div>' if shown else ""

@@ -61,18 +61,26 @@ def _run(run: Run) -> str:
     return "".join(blocks)
 
 
-_NUM_STEPS = ("num_steps", "test_acc", "energy_nj", "energy_nj_low", "energy_nj_high", "latency_us")
+_NUM_STEPS = {
+    "T": "num_steps",
+    "test/acc": "test_acc",
+    "nJ": "energy_nj",
+    "from": "energy_nj_low",
+    "to": "energy_nj_high",
+    "µs": "latency_us",
+}
 
 
 def _num_steps(run: Run) -> str:
     if not run.num_steps:
         return ""
     rows = [
-        ["-" if row.get(name) is None else figure(row[name]) for name in _NUM_STEPS]
+        ["-" if row.get(name) is None else figure(row[name]) for name in _NUM_STEPS.values()]
         for row in run.num_steps
     ]
-    shown = panels({"Accuracy and energy by time steps": by_num_steps(run)})
-    return f"<h2>Time steps</h2>{shown}{table(_NUM_STEPS, rows)}"
+    return "<h2>Time steps</h2>" + panels(
+        {"Accuracy and energy": by_num_steps(run), "In figures": table([*_NUM_STEPS], rows)}
+    )
 
 
 def _activity(run: Run) -> str:

@@ -43,6 +43,7 @@ color:var(--dim);line-height:1.3}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));
 gap:1.2rem 2rem;align-items:start}
 .grid>*{min-width:0;max-width:40rem;margin:0}
+.grid.three{grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr))}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.92rem;
 font-variant-numeric:tabular-nums}
 th,td{padding:.25rem 1rem .25rem 0;text-align:right;border-bottom:1px solid var(--rule)}
@@ -60,10 +61,11 @@ gap:.35rem .7rem;align-items:center;font-size:.92rem;font-variant-numeric:tabula
 border:solid var(--ink);border-width:0 1.5px;
 background:linear-gradient(var(--ink),var(--ink)) center/100% 1.5px no-repeat;opacity:.75}
 svg{display:block;width:100%;height:auto}
-svg text{font:12.5px system-ui,-apple-system,"Segoe UI",sans-serif;fill:var(--dim)}
-svg text.title{font-weight:600;font-size:14px;fill:var(--ink)}
+svg text{font:13.5px system-ui,-apple-system,"Segoe UI",sans-serif;fill:var(--dim)}
+svg text.title{font-weight:600;font-size:14.5px;fill:var(--ink)}
 .frame{fill:none;stroke:var(--rule)}.rule{stroke:var(--rule);stroke-width:.6}
-.route{fill:none;stroke-width:1.8;stroke-linejoin:round}.faint{opacity:.35}
+.route{fill:none;stroke-width:1.8;stroke-linejoin:round}.faint{opacity:.3}
+.front{fill:none;stroke:var(--dim);stroke-width:1.2;stroke-dasharray:2 3}
 figure{margin:0}figcaption{font-size:.9rem;line-height:1.25;margin:.7rem 0 .2rem;
 overflow-wrap:anywhere}
 .raster{border:1px solid var(--rule);border-radius:.2rem}.raster path{fill:none}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from snnplug.cli.axis import Axis, linear, spread, whole
 from snnplug.cli.main import main
 from snnplug.cli.report_html import Bar, bars
 from snnplug.cli.svg import Point, chart, raster
@@ -55,7 +58,7 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.links += [value or "" for key, value in attrs if key in ("src", "href", "xlink:href")]
         assert not any(key.startswith("on") for key, _ in attrs)
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -87,7 +90,7 @@ def test_page_holds_the_bill_and_loads_nothing(
     for part, value in report.parts_nj.items():
         assert f"<td>{part}</td><td>{value:,.3f}</td>" in text
     for layer in report.layers:
-        assert f"<td>{layer.name}</td><td>{layer.kind}</td>" in text
+        assert f"<td>{layer.name.replace('.', '.<wbr>')}</td><td>{layer.kind}</td>" in text
     assert text.count("<circle") == 10  # three charts of three epochs, one of one num_steps
     assert "Time steps" in text
     assert "default-src 'none'" in text
@@ -127,7 +130,9 @@ def test_what_differs_between_recipes_is_told_and_nothing_else(tmp_path: Path) -
     (one / "recipe.yaml").write_text(recipe % (0.1, 64, "null"), encoding="utf-8")
     (two / "recipe.yaml").write_text(recipe % (0.1, "8, 9", "last"), encoding="utf-8")
     (table,) = re.findall(r'<table class="fields">(.*?)</table>', report(tmp_path, one, two))
-    rows = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", table)
+    rows = re.findall(
+        r"<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", table.replace("<wbr>", "")
+    )
     assert rows == [("model.hidden", "64", "8, 9")]
 
 
@@ -224,11 +229,13 @@ def test_bars_are_as_long_as_their_values() -> None:
     assert "<i" not in bars([Bar("a", {"x": 0.0})], "nJ", ["x"])
 
 
-@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("axis", [linear, whole])
 @pytest.mark.parametrize("ys", [[0.5, 0.5], [0.1, 0.9], [0.0, 0.0], [1e-12, 2e9], [3.0]])
-def test_points_lie_inside_the_frame_in_proportion(ys: list[float], whole: bool) -> None:
+def test_points_lie_inside_the_frame_in_proportion(
+    ys: list[float], axis: Callable[..., Axis]
+) -> None:
     points = [Point(float(x), y) for x, y in enumerate([*ys, float("nan")])]
-    picture = chart({"": points}, "y", "x", is_whole=whole)
+    picture = chart({"": points}, "y", "x", axis)
     places = [
         (float(across), float(up))
         for across, up in re.findall(r'cx="([\d.-]+)" cy="([\d.-]+)"', picture)
@@ -244,6 +251,28 @@ def test_points_lie_inside_the_frame_in_proportion(ys: list[float], whole: bool)
     for (_, up), y in zip(places, ys, strict=True):
         share = (max(heights) - up) / (max(heights) - min(heights))
         assert low + share * (high - low) == pytest.approx(y, abs=0.01 * (high - low))
+
+
+def test_far_energies_lie_on_a_logarithmic_axis() -> None:
+    axis = spread([3.0, 40.0, 700.0])
+    assert list(axis.ticks) == [2, 5, 10, 20, 50, 100, 200, 500, 1000]
+    for one, two in ((3.0, 6.0), (40.0, 80.0)):
+        doubled = axis.share(two) - axis.share(one)
+        assert doubled == pytest.approx(math.log(2) / math.log(500))
+    for values in ([0.0, 700.0], [-1.0, 50.0], [100.0, 700.0], [5.0]):
+        assert not spread(values).is_log
+    wide = spread([1e-9, 3e6])
+    assert [math.log10(tick) for tick in wide.ticks] == pytest.approx(range(-9, 8))
+    points = [Point(3, 1), Point(700, 2)]
+    assert "nJ, log scale" in chart({"": points}, "y", "nJ", spread)
+
+
+def test_the_front_is_a_line_of_steps_through_its_points() -> None:
+    points = [Point(0, 0), Point(10, 1), Point(20, 4)]
+    picture = chart({"": points}, "y", "x", front=[(0, 0), (20, 4)])
+    places = re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', picture)
+    (start, _, end) = places
+    assert f'd="M{start[0]} {start[1]}H{end[0]}V{end[1]}H' in picture
 
 
 def test_a_chart_without_a_finite_point_is_none() -> None:

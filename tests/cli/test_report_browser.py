@@ -27,7 +27,10 @@ addEventListener("load", () => {
       overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
       loaded: frame.contentWindow.performance.getEntriesByType("resource").length,
       ink: style.color, paper: style.backgroundColor,
-      smallest: Math.min(...texts.map(text => text.getBoundingClientRect().height)),
+      smallest: Math.min(...texts.map(text =>
+        parseFloat(frame.contentWindow.getComputedStyle(text).fontSize)
+        * text.ownerSVGElement.getBoundingClientRect().width
+        / text.ownerSVGElement.viewBox.baseVal.width)),
       outside: texts.filter(text => !inside(text.getBoundingClientRect(),
         text.ownerSVGElement.getBoundingClientRect())).map(text => text.textContent),
       cut: of(page, ".bars > span:not(.bar), h1, h4, .cards b").filter(
@@ -75,7 +78,7 @@ def test_narrow_and_wide_light_and_dark(tmp_path: Path, names: list[str]) -> Non
     for one in seen:
         assert one["overflow"] <= 0
         assert one["loaded"] == 0
-        assert one["smallest"] >= 11  # pixels from the top of an ascender to the foot of a g
+        assert one["smallest"] > 9.5  # pixels: 7 points
         assert one["outside"] == []
         assert one["cut"] == []
         # Accuracy over energy, accuracy and energy of three epochs; loss was not logged.
