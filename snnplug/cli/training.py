@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 # Imported for their short names in recipes: `class_path: DenseSNN`.
 import snnplug.callbacks.num_steps_sweep
+import snnplug.callbacks.sample_boosting
 import snnplug.callbacks.spike_metrics
 import snnplug.data.dvs_gesture
 import snnplug.data.heidelberg

@@ -126,6 +126,8 @@ class EpochSampler(DistributedSampler[Any]):
         )
         self.count = count
         self.epoch = epoch
+        #: Indices given in the present epoch, so far.
+        self.drawn: list[int] = []
 
     def __len__(self) -> int:
         """Return the number of samples of this process."""
@@ -137,7 +139,10 @@ class EpochSampler(DistributedSampler[Any]):
         order = np.arange(self.count)
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
-        yield from ((epoch, index) for index in self._share(order).tolist())
+        self.drawn = []
+        for index in self._share(order).tolist():
+            self.drawn.append(index)
+            yield epoch, index
 
     def _share(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         if self.shuffle:

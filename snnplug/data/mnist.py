@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, SequentialSampler
 
 from snnplug.data.download import fetch
 from snnplug.data.split import stratified_split
@@ -151,6 +151,20 @@ class _Images(Dataset[tuple[Tensor, Tensor]]):
         return padded[which, 0, rows, columns]
 
 
+class _Shuffled(RandomSampler):
+    """torch's order of a shuffled epoch, and a list of what it has drawn."""
+
+    def __init__(self, images: _Images) -> None:
+        super().__init__(images)
+        self.drawn: list[int] = []
+
+    def __iter__(self) -> Iterator[int]:
+        self.drawn = []
+        for index in super().__iter__():
+            self.drawn.append(index)
+            yield index
+
+
 def _as_is(batch: Any) -> Any:
     """Collate nothing: `__getitems__` has returned the whole batch."""
     return batch
@@ -229,9 +243,9 @@ class MNISTDataModule(pl.LightningDataModule):
     def _loader(
         self, name: str, batch_size: int, shuffle: bool = False
     ) -> DataLoader[tuple[Tensor, Tensor]]:
-        return DataLoader(
-            self._sets[name], batch_size=batch_size, shuffle=shuffle, collate_fn=_as_is
-        )
+        images = self._sets[name]
+        sampler: Sampler[int] = _Shuffled(images) if shuffle else SequentialSampler(images)
+        return DataLoader(images, batch_size=batch_size, sampler=sampler, collate_fn=_as_is)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Return shuffled training batches."""

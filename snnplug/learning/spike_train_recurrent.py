@@ -39,10 +39,13 @@ class SpikeTrainRecurrent(SpikeTrainLinear):
         tau_mem_steps: :math:`\tau_m`, in time steps.
         tau_syn_steps: :math:`\tau_s`, in time steps.
         refractory_steps: Steps after a spike in which the membrane stays at 0.
-        init_range: Weights of both kinds are drawn uniformly from minus to plus this.
+        init_range: Weights are drawn uniformly from minus to plus this.
         grid: Places of the neurons, such as ``(5, 5, 10)``. Neurons at a distance d are then
             connected with a probability of :math:`1.5\, C\, e^{-d^2/4}`, with C from 0.1 to 0.4.
             None connects all.
+        recurrent_init_range: Weights between the neurons are drawn from minus to plus this;
+            ``init_range`` unless given, as the authors do. With every neuron connected to every
+            other, a network of one such range begins with bursts.
 
     Shape:
         - input: ``(T, B, *)`` with ``in_features`` values per step; output: spikes
@@ -76,6 +79,7 @@ class SpikeTrainRecurrent(SpikeTrainLinear):
         refractory_steps: int = 2,
         init_range: float = 1.0,
         grid: tuple[int, int, int] | None = None,
+        recurrent_init_range: float | None = None,
     ) -> None:
         super().__init__(
             in_features,
@@ -87,6 +91,10 @@ class SpikeTrainRecurrent(SpikeTrainLinear):
             refractory_steps,
             init_range=init_range,
         )
+        most = init_range if recurrent_init_range is None else recurrent_init_range
+        if most < 0:
+            raise ArgumentError(f"recurrent_init_range is {most}; it may not be negative")
+        self.recurrent_init_range = most
         self.recurrent_weight = nn.Parameter(torch.empty(out_features, out_features))
         mask = 1 - torch.eye(out_features) if grid is None else _local(grid, out_features)
         self.register_buffer("recurrent_mask", mask)
@@ -96,7 +104,8 @@ class SpikeTrainRecurrent(SpikeTrainLinear):
         """Draw the weights anew."""
         super().reset_parameters()
         if self.recurrent_weight is not None:
-            nn.init.uniform_(self.recurrent_weight, -self.init_range, self.init_range)
+            most = self.recurrent_init_range
+            nn.init.uniform_(self.recurrent_weight, -most, most)
 
 
 def _local(grid: tuple[int, int, int], neurons: int) -> Tensor:

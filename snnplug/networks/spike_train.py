@@ -42,6 +42,8 @@ class SpikeTrainSNN(SpikingSequential):
         init_ranges: Weights of each layer begin uniform from minus to plus this; the authors' 0.5
             for convolutions and 1 for all others unless given.
         weight_penalty: Added to the gradients of all weights.
+        recurrent_init_range: Of the weights between the neurons of recurrent layers; that of the
+            layer unless given.
 
     Shape:
         - input: frames ``(T, B, *in_shape)``
@@ -82,6 +84,7 @@ class SpikeTrainSNN(SpikingSequential):
         revived_spikes: int = 35,
         init_ranges: Sequence[float] | None = None,
         weight_penalty: WeightPenalty | None = None,
+        recurrent_init_range: float | None = None,
     ) -> None:
         count = len(channels) + len(hidden) + 1
         ranges = [0.5] * len(channels) + [1.0] * (len(hidden) + 1)
@@ -111,8 +114,11 @@ class SpikeTrainSNN(SpikingSequential):
             shape = (plane, *((n - kernel_size + 1) // 2 for n in shape[1:]))
         width = prod(shape)
         for k, size in enumerate(hidden):
-            kind = SpikeTrainRecurrent if k in recurrent else SpikeTrainLinear
-            layers.append(kind(width, size, **next(own)))
+            if k in recurrent:
+                how = {**next(own), "recurrent_init_range": recurrent_init_range}
+                layers.append(SpikeTrainRecurrent(width, size, **how))
+            else:
+                layers.append(SpikeTrainLinear(width, size, **next(own)))
             width = size
         last: dict[str, Any] = {"inhibition": inhibition, "revived_spikes": revived_spikes}
         layers.append(SpikeTrainLinear(width, num_classes, **next(own), **last))

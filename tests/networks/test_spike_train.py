@@ -64,6 +64,19 @@ def test_builds_what_it_is_told() -> None:
         assert layer.weight_penalty == WeightPenalty(1.0)
 
 
+def test_weights_between_neurons_begin_in_their_own_range() -> None:
+    how: dict[str, Any] = {"thresholds": (1.0, 1.0), "hidden": (30,), "recurrent": (0,)}
+    for given, most in ((None, 0.4), (0.05, 0.05), (0.0, 0.0)):
+        net = SpikeTrainSNN((9,), 2, **how, init_ranges=(0.4, 0.3), recurrent_init_range=given)
+        layer: Any = net[0]
+        layer.reset_parameters()
+        assert 0.9 * 0.4 < layer.weight.abs().max() <= 0.4
+        assert 0.9 * most <= layer.recurrent_weight.abs().max() <= most
+        assert net[1].weight.abs().max() <= 0.3
+    with pytest.raises(ArgumentError, match="recurrent_init_range is -1"):
+        SpikeTrainRecurrent(9, 4, threshold=1.0, recurrent_init_range=-1.0)
+
+
 def test_refuses_values_that_do_not_fit_the_layers() -> None:
     with pytest.raises(ArgumentError, match="1 thresholds and 2 init_ranges for 2 layers"):
         SpikeTrainSNN((4,), 2, thresholds=(1.0,), hidden=(3,))
