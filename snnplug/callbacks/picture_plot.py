@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from snnplug.hardware.report_plot import axes
+from snnplug.hardware.report_plot import COLOURS, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +30,12 @@ def plot_raster(spikes: Mapping[str, Array], ax: Axes | None = None) -> Axes:
     ax = axes(ax)
     first = 0
     ticks = []
+    # About as high as a neuron's share of 300 points, the height of the axes.
+    size = min(max(300 / max(sum(spk.shape[1] for spk in spikes.values()), 1), 1), 6)
     for place, (name, spk) in enumerate(spikes.items()):
         step, neuron = np.nonzero(spk)
-        ax.scatter(step, first + neuron, s=2, color=f"C{place}", linewidths=0)
+        shade = COLOURS[place % len(COLOURS)]
+        ax.scatter(step, first + neuron, s=size**2, marker="s", color=shade, linewidths=0)
         ticks.append((first + spk.shape[1] / 2, name))
         first += spk.shape[1]
     ax.set_yticks([y for y, _ in ticks], [name for _, name in ticks])

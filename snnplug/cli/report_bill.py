@@ -7,9 +7,8 @@ from html import escape
 
 from snnplug.cli.report_html import Bar, bars, figure, legend, panels, percent, table
 from snnplug.cli.report_run import Run
-from snnplug.cli.report_style import COLOURS
 from snnplug.hardware.report import EnergyReport
-from snnplug.hardware.report_plot import rivals
+from snnplug.hardware.report_plot import GREY, rivals
 from snnplug.hardware.report_table import amount
 
 
@@ -41,11 +40,11 @@ def rival_bars(report: EnergyReport, colour: int = 0) -> list[Bar]:
     (_, own), *others = rivals(report)
     return [
         Bar("this network", {"": own}, band_of(report), colour),
-        *(Bar(_RIVALS.get(name, name), {"": nj}, colour=_GREY) for name, nj in others),
+        *(Bar(_RIVALS.get(name, name), {"": nj}, colour=GREY) for name, nj in others),
     ]
 
 
-_RIVALS, _GREY = {"dense": "dense machine"}, COLOURS.index("#8c8c8c")
+_RIVALS = {"dense": "dense machine"}
 
 
 def cards(run: Run) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-#: Colours that stay apart for colour-blind readers (Okabe and Ito 2008, the yellow darkened).
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c", "#b8a800")
+from snnplug.hardware.report_plot import COLOURS
+
 # The same hues, lighter, with at least 4:1 of contrast against a dark page.
 _ON_DARK = ("#4596d8", "#f0b030", "#2cc295", "#dc8fbc", "#93d1f5", "#f5813a", "#9c9c9c", "#d2c234")
 

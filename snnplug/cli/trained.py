@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,7 +179,22 @@ def _from_recipe(recipe: Path) -> Any:
     with TemporaryDirectory() as folder:
         path = Path(folder, "recipe.yaml")
         path.write_text(yaml.safe_dump(content), encoding="utf-8")
-        return SnnplugCLI(["--config", str(path)], run=False)
+        with _without_news():
+            return SnnplugCLI(["--config", str(path)], run=False)
+
+
+@contextlib.contextmanager
+def _without_news() -> Iterator[None]:
+    """Keep back what Lightning says about seeds and devices: no training begins here."""
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("fabric", "pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _imported(name: str) -> nn.Module:

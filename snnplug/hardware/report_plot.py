@@ -14,8 +14,18 @@ if TYPE_CHECKING:
     from snnplug.hardware.report import EnergyReport
 
 
-def axes(ax: Axes | None) -> Axes:
+#: Colours that stay apart for colour-blind readers (Okabe and Ito 2008, the yellow darkened).
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c", "#b8a800")
+#: Which of them is for what a bill is only compared with.
+GREY = 6
+
+
+def axes(ax: Axes | None, rows: int = 10) -> Axes:
     """Return ``ax``, or new axes.
+
+    Args:
+        ax: Where to draw; None makes new axes.
+        rows: Of what is drawn below one another; more than ten make the picture higher.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -27,7 +37,9 @@ def axes(ax: Axes | None) -> Axes:
     except ModuleNotFoundError as error:
         raise MissingExtraError("plots need matplotlib; run pip install 'snnplug[viz]'") from error
     # No pyplot: nothing to close, no window system, safe in any thread.
-    return Figure(layout="constrained").add_subplot()
+    new = Figure(figsize=(6.4, max(4.8, 0.36 * rows + 1.2)), layout="constrained").add_subplot()
+    new.spines[["top", "right"]].set_visible(False)
+    return new
 
 
 def png(ax: Axes) -> bytes:
@@ -63,17 +75,20 @@ def plot_layers(report: EnergyReport, ax: Axes | None = None) -> Axes:
         MeasurementError: The report has no energy.
     """
     _require_energy(report)
-    ax = axes(ax)
     names = [layer.name for layer in report.layers]
-    bottom = [0.0] * len(names)
-    for part in report.parts_nj:
-        heights = [layer.parts_nj.get(part, 0.0) for layer in report.layers]
-        if any(heights):
-            ax.bar(range(len(names)), heights, bottom=bottom, label=part)
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    ax.set(ylabel="nJ/inference", title=report.target)
-    ax.legend()
+    ax = axes(ax, len(names))
+    left = [0.0] * len(names)
+    for place, part in enumerate(report.parts_nj):
+        widths = [layer.parts_nj.get(part, 0.0) for layer in report.layers]
+        if any(widths):
+            shade = COLOURS[place % len(COLOURS)]
+            ax.barh(range(len(names)), widths, left=left, label=part, color=shade)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    for place, total in enumerate(left):
+        _say(ax, total, place, total)
+    _name_rows(ax, names)
+    ax.set(xlabel="nJ/inference", title=report.target, xlim=(0, 1.18 * max(left)))
+    ax.legend(frameon=False)
     return ax
 
 
@@ -89,15 +104,20 @@ def plot_rivals(report: EnergyReport, ax: Axes | None = None) -> Axes:
         MeasurementError: The report has no energy.
     """
     _require_energy(report)
-    ax = axes(ax)
     bars = rivals(report)
-    ax.bar(range(len(bars)), [value for _, value in bars])
+    ax = axes(ax, len(bars))
+    shades = [COLOURS[0]] + [COLOURS[GREY]] * (len(bars) - 1)
+    ax.barh(range(len(bars)), [value for _, value in bars], color=shades)
     low, high = report.energy_nj_low, report.energy_nj_high
+    farthest = [value for _, value in bars]
     if report.energy_nj is not None and low is not None and high is not None:
         reach = [[report.energy_nj - low], [high - report.energy_nj]]
-        ax.errorbar([0], [report.energy_nj], yerr=reach, color="black", capsize=4)
-    ax.set_xticks(range(len(bars)), [name for name, _ in bars])
-    ax.set(ylabel="nJ/inference", title=report.target)
+        ax.errorbar([report.energy_nj], [0], xerr=reach, color="black", capsize=4)
+        farthest[0] = high
+    for place, (end, (_, value)) in enumerate(zip(farthest, bars, strict=True)):
+        _say(ax, end, place, value)
+    _name_rows(ax, [name for name, _ in bars])
+    ax.set(xlabel="nJ/inference", title=report.target, xlim=(0, 1.18 * max(farthest)))
     return ax
 
 
@@ -126,8 +146,8 @@ def plot_comparison(reports: Sequence[EnergyReport], ax: Axes | None = None) -> 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    ax = axes(ax)
     shown = [r for r in reports if r.energy_nj]
+    ax = axes(ax, len(shown))
     for place, r in enumerate(shown):
         low, high = r.energy_nj_low or 0.0, r.energy_nj_high or 0.0
         energy = r.energy_nj or 0.0
@@ -136,15 +156,15 @@ def plot_comparison(reports: Sequence[EnergyReport], ax: Axes | None = None) -> 
             [place],
             xerr=[[energy - low], [high - energy]],
             fmt="o",
-            color="C0",
+            color=COLOURS[0],
             capsize=3,
         )
-        ax.plot([r.dense_nj or energy], [place], "x", color="C1")
-    ax.plot([], [], "o", color="C0", label="energy and its band")
-    ax.plot([], [], "x", color="C1", label="dense")
-    ax.set_yticks(range(len(shown)), [r.target for r in shown])
+        ax.plot([r.dense_nj or energy], [place], "x", color=COLOURS[1])
+    ax.plot([], [], "o", color=COLOURS[0], label="energy and its band")
+    ax.plot([], [], "x", color=COLOURS[1], label="dense")
+    _name_rows(ax, [r.target for r in shown])
     ax.set(xscale="log", xlabel="nJ/inference")
-    ax.legend()
+    ax.legend(frameon=False)
     return ax
 
 
@@ -169,6 +189,18 @@ def plot_epochs(epochs: Sequence[Mapping[str, float]], ax: Axes | None = None) -
         ax.figure.colorbar(points, ax=ax, label="epoch")
     ax.set(xlabel="nJ/inference", ylabel="accuracy")
     return ax
+
+
+def _name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name what lies below one another, the first above."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _say(ax: Axes, x: float, y: float, nj: float) -> None:
+    """Write an energy at the end of its bar."""
+    said = f" {nj:,.0f}" if nj >= 999.5 else f" {nj:.3g}"
+    ax.text(x, y, said, va="center")
 
 
 def _require_energy(report: EnergyReport) -> None:

@@ -119,21 +119,29 @@ def _parts(report: EnergyReport) -> Table:
     return table
 
 
+def _short(value: float | None) -> str:
+    """Return a figure for a table whose rows have to fit into 80 columns."""
+    return amount(value, 2 if value is None or value < 100 else 1 if value < 10_000 else 0)
+
+
 def comparison_table(reports: Sequence[EnergyReport]) -> Group:
-    """Return one row per target, and each one's statement."""
+    """Return one row per target, and each one's statement.
+
+    ``saves``: how many times more the same machine takes without skipping zeros.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("target")
-    for name in ("nJ", "band", "dense nJ", "sparsity saves", "µs", "mm²"):
-        table.add_column(name, justify="right")
+    table.add_column("target", no_wrap=True)
+    for name in ("nJ", "band", "dense nJ", "saves", "µs", "mm²"):
+        table.add_column(name, justify="right", no_wrap=True)
     for r in reports:
         has_energy = r.energy_nj is not None
         table.add_row(
             r.target,
-            amount(r.energy_nj),
-            f"{amount(r.energy_nj_low)} … {amount(r.energy_nj_high)}" if has_energy else "-",
-            amount(r.dense_nj),
+            _short(r.energy_nj),
+            f"{_short(r.energy_nj_low)} … {_short(r.energy_nj_high)}" if has_energy else "-",
+            _short(r.dense_nj),
             f"{r.sparsity_gain:.1f}x" if has_energy else "-",
-            amount(r.latency_us),
+            _short(r.latency_us),
             amount(r.area_mm2),
         )
     notes = [Text(f"{r.target}: {r.statement}", style="dim") for r in reports]

@@ -18,20 +18,20 @@ ACTIVITY = network(31, 7, 3)
 def test_stacked_bars_reach_the_energy_of_each_layer() -> None:
     report = load_target("yin2017-28nm").price(ACTIVITY)
     ax = report.plot()
-    tops = [0.0] * len(report.layers)
+    ends = [0.0] * len(report.layers)
     for bars in ax.containers:
         for place, bar in enumerate(bars):
-            assert bar.get_y() == pytest.approx(tops[place])
-            tops[place] += bar.get_height()
-    assert tops == pytest.approx([layer.energy_nj for layer in report.layers])
+            assert bar.get_x() == pytest.approx(ends[place])
+            ends[place] += bar.get_width()
+    assert ends == pytest.approx([layer.energy_nj for layer in report.layers])
 
 
 def test_rivals_are_sparse_dense_and_the_conventional_network() -> None:
     report = load_target("yin2017-28nm").price(ACTIVITY)
     assert report.baseline is not None
-    heights = [bar.get_height() for bar in report.plot_rivals().containers[0]]
+    widths = [bar.get_width() for bar in report.plot_rivals().containers[0]]
     b = report.baseline
-    assert heights == [report.energy_nj, report.dense_nj, b.ann_nj, b.matched_nj]
+    assert widths == [report.energy_nj, report.dense_nj, b.ann_nj, b.matched_nj]
     assert len(load_target("odin-2019").price(ACTIVITY).plot_rivals().containers[0]) == 2
 
 
