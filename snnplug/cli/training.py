@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
@@ -44,13 +44,13 @@ from snnplug.callbacks.epoch_metrics import EpochMetrics
 from snnplug.callbacks.epoch_seed import EpochSeed
 from snnplug.callbacks.hardware_target import HardwareTarget
 from snnplug.callbacks.pictures import Pictures
-from snnplug.callbacks.run_folder import run_folder, write_text
 from snnplug.callbacks.run_progress import RunProgress
 from snnplug.callbacks.spike_record import SpikeRecord
 from snnplug.cli import resume
 from snnplug.cli.parser import RecipeParser
+from snnplug.cli.saved_recipe import SaveRecipe, is_dry
 from snnplug.cli.summary import print_summary
-from snnplug.errors import BackendError, RecipeError
+from snnplug.errors import BackendError
 from snnplug.training.checkpoint_io import RunCheckpointIO, check_checkpoint
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.logger import RunLogger
@@ -58,50 +58,6 @@ from snnplug.training.logger import RunLogger
 # The generated usage lists three hundred options before an error's one line.
 _USAGE = "snnplug %s -c NAME|FILE [--FIELD VALUE ...]"
 _NAMES = ("fit", "validate", "test", "predict")
-
-
-class SaveRecipe(SaveConfigCallback):
-    """Write the recipe as launched into the run's folder and the loggers' configs.
-
-    Lightning's own callback writes into the folder of all runs and refuses the second one.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["save_to_log_dir"] = False
-        super().__init__(*args, **kwargs)
-
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write the recipe, once per fit, on the first process."""
-        if _is_dry(trainer) or stage != "fit":
-            return
-        config = self.config.clone()
-        is_new = config["ckpt_path"] is None
-        config["ckpt_path"] = None  # launching a resumed run's recipe again starts a new run
-        text = self.parser.dump(config, skip_none=False)
-        for logger in trainer.loggers:
-            folder = run_folder(logger)
-            if folder is not None and is_new and (folder / resume.LAST).exists():
-                raise RecipeError(
-                    f"the run {folder} is there already; add --ckpt_path {folder} to go on with "
-                    "it, or leave the logger's id out to begin another"
-                )
-            logger.log_hyperparams({"recipe": yaml.safe_load(text)})
-            if folder is not None:
-                _keep_earlier(folder / "recipe.yaml", text)
-                write_text(folder / "recipe.yaml", text)
-
-
-@rank_zero_only
-def _keep_earlier(recipe: Path, text: str) -> None:
-    """A run that goes on with another recipe keeps the one it began with."""
-    if recipe.exists() and recipe.read_text(encoding="utf-8") != text:
-        number = len(list(recipe.parent.glob("recipe-*.yaml"))) + 1
-        recipe.rename(recipe.with_name(f"recipe-{number}.yaml"))
-
-
-def _is_dry(trainer: pl.Trainer) -> bool:
-    """Whether this is a ``fast_dev_run``, which leaves nothing behind."""
-    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # Trainer lacks the annotation
 
 
 class SnnplugCLI(LightningCLI):
@@ -259,7 +215,7 @@ class SnnplugCLI(LightningCLI):
     def after_fit(self) -> None:
         """Test the best checkpoint, and say where everything is."""
         trainer = self.trainer
-        if _is_dry(trainer):
+        if is_dry(trainer):
             return
         best = self._get(self.config_init, "checkpoint").best_model_path
         best = best if best and Path(best).exists() else ""

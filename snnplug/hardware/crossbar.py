@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from snnplug.errors import TargetError
 from snnplug.hardware.activity import Activity, Layer, NeuronLayer, SynapticLayer
+from snnplug.hardware.costs import LayerCost, Totals
 from snnplug.hardware.elementwise import add_up
 from snnplug.hardware.machine import require_positive
-from snnplug.hardware.report import EnergyReport, LayerCost, Totals, bill
+from snnplug.hardware.report import EnergyReport, bill
 from snnplug.hardware.target import Target
 from snnplug.hardware.window import toeplitz_tiles
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from snnplug.hardware.activity import Activity, Layer, NeuronLayer, SynapticLayer
+from snnplug.hardware.costs import LayerCost, Totals
 from snnplug.hardware.elementwise import Number, add_up
 from snnplug.hardware.machine import require_positive
-from snnplug.hardware.report import EnergyReport, LayerCost, Totals, bill
+from snnplug.hardware.report import EnergyReport, bill
 from snnplug.hardware.target import Target
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from snnplug.hardware.activity import Activity, Layer, SynapticLayer
+from snnplug.hardware.costs import LayerCost, Totals
 from snnplug.hardware.dense_twin import DenseMachine
 from snnplug.hardware.elementwise import Number, add_up, ceil
 from snnplug.hardware.machine import DenseTwin, Operations, Overhead, require_positive
-from snnplug.hardware.report import EnergyReport, LayerCost, Totals, bill
+from snnplug.hardware.report import EnergyReport, bill
 from snnplug.hardware.sram import sram
 from snnplug.hardware.target import Target
 

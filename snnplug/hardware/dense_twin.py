@@ -7,9 +7,9 @@ from math import ceil as round_up
 from math import log2
 
 from snnplug.hardware.activity import Activity, SynapticLayer
+from snnplug.hardware.costs import Baseline
 from snnplug.hardware.elementwise import Number, add_up, ceil, divide, larger, smaller
 from snnplug.hardware.machine import DenseTwin, Operations
-from snnplug.hardware.report import Baseline
 from snnplug.hardware.sram import Column, sram
 
 

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from snnplug.errors import TargetError
 from snnplug.hardware.activity import Activity, Layer, NeuronLayer, SynapticLayer
+from snnplug.hardware.costs import LayerCost, Totals
 from snnplug.hardware.elementwise import Number, add_up, holds, larger, smaller
 from snnplug.hardware.machine import require_positive
-from snnplug.hardware.report import EnergyReport, LayerCost, Totals, bill
+from snnplug.hardware.report import EnergyReport, bill
 from snnplug.hardware.target import Target
 
 _PARTS = ("weight_read", "potential", "spikes", "accumulate", "address", "neuron")

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from snnplug.errors import ArgumentError, TargetError, did_you_mean
 from snnplug.files import write_whole
 from snnplug.hardware.activity import Activity
+from snnplug.hardware.costs import Totals
 from snnplug.hardware.description import numbers, read
-from snnplug.hardware.report import Totals, plain_text
+from snnplug.hardware.report import plain_text
 from snnplug.hardware.target import Target, load_target
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from snnplug.errors import TargetError
 from snnplug.hardware.activity import Activity, Layer, NeuronLayer, PoolLayer, SynapticLayer
+from snnplug.hardware.costs import LayerCost, Totals
 from snnplug.hardware.elementwise import Number, add_up, holds
-from snnplug.hardware.report import EnergyReport, LayerCost, Totals, bill
+from snnplug.hardware.report import EnergyReport, bill
 from snnplug.hardware.target import Target
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from snnplug.errors import TargetError
 from snnplug.hardware.activity import Activity, Layer, SynapticLayer
+from snnplug.hardware.costs import Baseline, LayerCost, Totals
 from snnplug.hardware.dense_twin import DenseMachine, num_steps
 from snnplug.hardware.elementwise import Number, add_up, divide, holds, larger
 from snnplug.hardware.machine import (
@@ -21,7 +22,7 @@ from snnplug.hardware.machine import (
     Overhead,
     require_positive,
 )
-from snnplug.hardware.report import Baseline, EnergyReport, LayerCost, Totals, bill
+from snnplug.hardware.report import EnergyReport, bill
 from snnplug.hardware.sparse_machine import LayerDemand, SparseMachine
 from snnplug.hardware.sram import sram
 from snnplug.hardware.target import Target

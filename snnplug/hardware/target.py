@@ -23,7 +23,8 @@ else:
 
 if TYPE_CHECKING:
     from snnplug.hardware.activity import Activity
-    from snnplug.hardware.report import EnergyReport, Totals
+    from snnplug.hardware.costs import Totals
+    from snnplug.hardware.report import EnergyReport
 
 SCHEMA = 1
 SCOPES = ("per_term", "all_in")

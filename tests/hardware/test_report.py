@@ -33,6 +33,23 @@ def test_what_is_no_report_is_refused(text: str) -> None:
         EnergyReport.from_json(text)
 
 
+@pytest.mark.parametrize("name", ["yin2017-28nm", "xylo-a2"])
+def test_text_in_the_place_of_a_figure_is_refused(name: str) -> None:
+    whole = load_target(name).price(ACTIVITY).to_dict()
+    places = [whole, whole["layers"][0], whole["layers"][0]["parts_nj"], whole["baseline"] or {}]
+    refused = 0
+    for place in places:
+        for key, value in list(place.items()):
+            if isinstance(value, float) and key not in ("sparsity_gain", "pj_per_synop"):
+                place[key] = "much"
+                with pytest.raises(MeasurementError, match=f"{key} is 'much', not a number"):
+                    EnergyReport.from_dict(whole)
+                place[key] = value
+                refused += 1
+    assert EnergyReport.from_dict(whole) == load_target(name).price(ACTIVITY)
+    assert refused > 4
+
+
 @pytest.mark.parametrize("name", packaged_targets())
 def test_prints_with_rich_and_without(name: str) -> None:
     report = load_target(name).price(ACTIVITY)
