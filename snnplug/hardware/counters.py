@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snnplug.hardware.dynamics import Dynamics
 from snnplug.hardware.fan_out import Counts
-from snnplug.hardware.operand import SILENT, Operand, operand_of_spikes
+from snnplug.hardware.operand import BINARY, SILENT, Operand, operand_of_spikes
 from snnplug.hardware.records import ElementwiseLayer, NeuronLayer, PoolLayer, SynapticLayer
 from snnplug.hardware.repeats import Repeats
 from snnplug.hardware.tally import Tally, tally
@@ -186,6 +186,8 @@ def extended(operand: Operand, x: Tensor, seen: Tally) -> Operand:
     """Return the operand with the values of ``x``, of which ``seen`` is the tally."""
     if seen.spike is None:
         return operand_of(x, operand)
+    if not seen.events or (operand == BINARY and operand.step == seen.spike):
+        return operand
     return operand.join(operand_of_spikes(seen.events, seen.spike))
 
 

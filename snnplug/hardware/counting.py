@@ -13,7 +13,7 @@ from snnplug.hardware.activity import Activity
 from snnplug.hardware.function_ops import ADDITIONS, SUMS, FunctionWatch, additions
 from snnplug.hardware.ledger import Ledger
 from snnplug.hardware.pooling import functional_pool
-from snnplug.hardware.readings import Reading, Readings, is_torchs
+from snnplug.hardware.readings import Readings, is_torchs
 from snnplug.hardware.relaxation import Relaxation
 from snnplug.kernels import seen_bits
 
@@ -70,6 +70,9 @@ class Meter:
         self._watch = FunctionWatch(self._function)
         self._within: list[tuple[str, int, int]] = []
         self._handles: list[Any] = []
+        self._watching: list[
+            Any
+        ] = []  # hooks that go once the network is known to call no function
 
     @property
     def samples(self) -> int:
@@ -105,9 +108,8 @@ class Meter:
         """Take the hooks off."""
         if self._handles:
             seen_bits.unwatch()
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._remove(self._handles)
+        self._remove(self._watching)
         self._within.clear()
         self._watch.stop()
         self._ledger.end_call()
@@ -134,6 +136,12 @@ class Meter:
         layers = tuple(counter.settle() for counter in counters.values())
         return Activity(self.samples, layers, tuple(self._ledger.unpriced))
 
+    @staticmethod
+    def _remove(handles: list[Any]) -> None:
+        for handle in handles:
+            handle.remove()
+        handles.clear()
+
     def _begin_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         inputs = (x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
         first = next(inputs, None)
@@ -151,43 +159,47 @@ class Meter:
 
     def _end_call(self, module: nn.Module, args: Any, out: Any) -> None:
         self._watch.leave_network(completed=out is not None)
+        if self._watch.is_over:
+            self._remove(self._watching)
         self._ledger.end_call()
 
     def _attach(self, name: str, module: nn.Module, covered: set[nn.Module]) -> None:
         """Put the hooks on one module that are right for it."""
         reading = self._readings.of(name, module)
-        if reading is not None:
-            before: Any
-            after: Any
-            enter: Any = partial(reading.after)
-            self._handles.append(module.register_forward_hook(enter, with_kwargs=True))
-            covered.update(module.modules() if reading.covers else ())
-            before, after = self._pauses(reading), partial(self._resumes)
-            for hook in (enter, before, after):
-                hook.sees_pool = True
-        elif is_torchs(module):
+        if reading is None and is_torchs(module):
             return  # nothing to count, or its children do it
-        else:
-            before, after = self._enters(name), self._leaves(module)
-        self._handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-        self._handles.append(module.register_forward_hook(after, always_call=True))
+        if reading is None:
+            self._watch_around(module, self._enters(name), self._leaves(module))
+            return
+        covered.update(module.modules() if reading.covers else ())
+        pause: Any = partial(self._pause)
+        resume: Any = partial(self._resume)
+        start: Any = reading.before and partial(reading.before)
+        enter: Any = partial(reading.after)
+        for hook in filter(None, (pause, start, enter, resume)):
+            hook.sees_pool = True
+        # In this order: what `start` and `enter` call is no work of the network.
+        if start is not None:
+            self._handles.append(module.register_forward_pre_hook(start, with_kwargs=True))
+        self._handles.append(module.register_forward_hook(enter, with_kwargs=True))
+        self._watch_around(module, pause, resume)
 
-    def _pauses(self, reading: Reading) -> Any:
-        """Return the hook before a module that is counted as a whole."""
+    def _watch_around(self, module: nn.Module, before: Any, after: Any) -> None:
+        """Put hooks on a module that are there as long as functions are watched."""
+        self._watching.append(module.register_forward_pre_hook(before, prepend=True))
+        self._watching.append(module.register_forward_hook(after, always_call=True))
 
-        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-            self._watch.pause()
-            reading.before(args, kwargs)
+    def _pause(self, module: nn.Module, args: Any) -> None:
+        """Come before a module that is counted as a whole."""
+        self._watch.pause()
 
-        return before
-
-    def _resumes(self, module: nn.Module, args: Any, out: Any) -> None:
+    def _resume(self, module: nn.Module, args: Any, out: Any) -> None:
         self._watch.resume()
 
     def _enters(self, name: str) -> Any:
         """Return the hook before a module whose functions are watched."""
 
-        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        def before(module: nn.Module, args: Any) -> None:
             self._within.append((name, self._watch.calls, self._watch.reports))
 
         return before

@@ -78,8 +78,11 @@ def leak_of(module: nn.Module, name: str = "beta") -> Leak:
 
 def leak_of_factor(factor: Any) -> Leak:
     """Return what a decay by a factor, or by several, takes in hardware."""
-    beta = torch.as_tensor(factor).detach().clamp(0, 1).double().flatten()
-    lost = {1.0 - b for b in torch.unique(beta).tolist()}
+    if isinstance(factor, float | int):
+        factors = [min(max(float(factor), 0.0), 1.0)]
+    else:
+        factors = torch.unique(torch.as_tensor(factor).detach().clamp(0, 1).double()).tolist()
+    lost = {1.0 - b for b in factors}
     if all(x in (0.0, 1.0) for x in lost):
         return "none"
     # beta = 1 - 2**-k is a shift and a subtraction.

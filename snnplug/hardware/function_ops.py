@@ -97,7 +97,8 @@ class FunctionWatch(TorchFunctionMode):
         self._networks = 0
         self._pauses = 0
         self._is_on = False
-        self._has_none = False
+        #: Whether a whole call is known to have had no function to report.
+        self.is_over = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -126,7 +127,7 @@ class FunctionWatch(TorchFunctionMode):
         """
         # At least 0: what a raising hook has kept from beginning is ended all the same.
         self._networks = max(0, self._networks - 1)
-        self._has_none = self._has_none or (completed and self.reports == 0)
+        self.is_over = self.is_over or (completed and not self._networks and not self.reports)
         self._switch()
 
     def pause(self) -> None:
@@ -145,7 +146,7 @@ class FunctionWatch(TorchFunctionMode):
         self._switch()
 
     def _switch(self) -> None:
-        wanted = self._networks > 0 and self._pauses == 0 and not self._has_none
+        wanted = self._networks > 0 and self._pauses == 0 and not self.is_over
         if wanted and not self._is_on:
             self.__enter__()  # type: ignore[no-untyped-call]
         elif self._is_on and not wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any, TypeVar, cast
 
@@ -269,8 +270,7 @@ class Ledger:
         self, kind: type[_C], name: str, shape: tuple[int, ...], outputs: int | None
     ) -> _C | str:
         """Return the counter of a module for an input of this shape, or the name of a new one."""
-        size = "x".join(map(str, shape))
-        for label in (name, f"{name}[{size}]", f"{name}[{size}->{outputs}]"):
+        for label in _labels(name, shape, outputs):
             counter = self.counters.get(label)
             if counter is None:
                 return label
@@ -280,7 +280,15 @@ class Ledger:
                 and getattr(counter, "outputs", outputs) == outputs
             ):
                 return counter
-        return f"{name}[{size}->{outputs}]"
+        return label
+
+
+def _labels(name: str, shape: tuple[int, ...], outputs: int | None) -> Iterator[str]:
+    """Yield what a counter may be called: its module, and where that has met others, the sizes."""
+    yield name
+    size = "x".join(map(str, shape))
+    yield f"{name}[{size}]"
+    yield f"{name}[{size}->{outputs}]"
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:

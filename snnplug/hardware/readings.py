@@ -43,18 +43,21 @@ _FREE = frozenset(
 After = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
 
 
+Before = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
+
+
 @dataclass(frozen=True)
 class Reading:
     """What to do around the call of a module that is counted as a whole.
 
     Attributes:
         after: Enters its counts; takes the module, its arguments and its result.
-        before: Called ahead of it.
+        before: What to note ahead of the call, if anything; takes the module and its arguments.
         covers: Whether what its children do is in these counts.
     """
 
     after: After
-    before: Callable[[tuple[Any, ...], dict[str, Any]], None] = lambda args, kwargs: None
+    before: Before | None = None
     covers: bool = True
 
 
@@ -144,7 +147,7 @@ class Readings:
         # Ours take a recurrent sequence in one call if no hook watches the weights inside.
         recurs = hasattr(module, "all_to_all") and hasattr(module, "one_membrane")
 
-        def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def start(m: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             done.clear()
             if recurs:
                 before["spk"] = _spikes_before(module, args, kwargs)
@@ -162,7 +165,8 @@ class Readings:
                 self._recur(name, m, spk, before["spk"], sequence)
             self._ledger.neuron(name, m, dynamics, spk, leading=2 if sequence else 1)
 
-        return Reading(after, start, covers=recurs)
+        holds_weights = next(module.children(), None) is not None
+        return Reading(after, start if recurs or holds_weights else None, covers=recurs)
 
     def _recur(
         self, name: str, module: Any, spk: Tensor, before: Tensor | None, sequence: bool

@@ -79,6 +79,7 @@ def sram(node_nm: int, capacity_kb: Number, width_bits: Number, column: Column) 
     return np.array(values)[place].reshape(kb.shape)
 
 
+@lru_cache(maxsize=4096)  # a run prices the same few memories every epoch
 def _interpolated(node_nm: int, capacity_kb: float, width_bits: float, column: Column) -> float:
     table = _table(node_nm, column)
     parts = max(1, ceil(width_bits / 512))

@@ -62,8 +62,11 @@ def tally(x: Tensor, keep: int = 0) -> Tally:
     known = bits_of(values)
     if known is not None and known.is_binary and known.features % prod(sites) == 0:
         return _of_bits(known, sites)
-    for spike in _sizes(values) if _is_fast(values) else ():
-        fast = _counts_if_binary(values, sites, spike)
+    if _is_fast(values):
+        # What is no spike ends the first look at once.
+        fast, spike = _counts_if_binary(values, sites, 1.0), 1.0
+        if fast is None and (size := _size(values)) is not None:
+            fast, spike = _counts_if_binary(values, sites, size), size
         if fast is not None:
             return Tally(fast[1], fast[0], spike)
     events = values != 0
@@ -77,10 +80,11 @@ def tally(x: Tensor, keep: int = 0) -> Tally:
 
 def _of_bits(known: SeenBits, sites: torch.Size) -> Tally:
     """Count the ones of an input of spikes from its bits."""
-    if not sites and known.nonzeros is not None:
-        return Tally(known.nonzeros, known.nonzeros, 1.0)
+    events = known.nonzeros
+    if not sites and events is not None:
+        return Tally(events, events, 1.0)
     counts = native.count_bits(known.bits, known.features)
-    events = int(counts.sum())
+    events = int(counts.sum()) if events is None else events
     return Tally(counts.reshape(-1, *sites).sum(0) if sites else events, events, 1.0)
 
 
@@ -98,15 +102,13 @@ def _is_fast(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
 
 
-def _sizes(x: Tensor) -> tuple[float, ...]:
-    """Return what the size of a spike may be, after a look at some of the values."""
+def _size(x: Tensor) -> float | None:
+    """Return what the size of a spike may be if it is not 1, after a look at some of the values."""
     # An odd stride: neither one place of a feature map nor the first, silent, time step alone.
     some = x.flatten()[:: x.numel() // _PROBE | 1]
     size = float(some.max())
-    if not size > 0:
-        return (1.0,)  # silent so far
-    scaled = size < float("inf") and bool(((some == 0) | (some == size)).all())
-    return (size,) if scaled else ()
+    scaled = 0 < size < float("inf") and bool(((some == 0) | (some == size)).all())
+    return size if scaled else None
 
 
 def _counts_if_binary(

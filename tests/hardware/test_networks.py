@@ -421,6 +421,18 @@ def test_modules_that_compute_unseen_are_named() -> None:
     assert (added.name, added.adds) == ("3.add", STEPS * BATCH * 6)
 
 
+def test_a_module_that_only_moves_values_is_free_in_every_call() -> None:
+    class Cut(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[..., :2]
+
+    network = SpikingSequential(nn.Linear(6, 3), Cut(), sp.ContinuousIF(), nn.Linear(2, 1))
+    with measure(network) as meter, torch.no_grad():
+        for _ in range(3):  # functions are watched in the first call only
+            network(spikes(STEPS, BATCH, 6))
+    assert meter.activity().unpriced == ()
+
+
 def test_normalisation_is_folded_only_into_weights_that_it_has_for_itself() -> None:
     conv, norms = nn.Conv2d(1, 2, 3), [nn.BatchNorm2d(2) for _ in range(2)]
     x = spikes(3, 2, 1, 6, 6)

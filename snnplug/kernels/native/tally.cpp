@@ -74,10 +74,10 @@ int64_t count_spikes(const float* values, int64_t rows, int64_t sites, float spi
                      int threads) {
   const int64_t total = rows * sites;
   int64_t ones = 0, strange = 0;
+  // The first block tells currents from spikes before the rest is read.
+  if (!count_block(values, std::min<int64_t>(total, 1024), spike, ones)) return -1;
+  ones = 0;
   if (counts == nullptr) {
-    // The first block tells currents from spikes before the rest is read.
-    if (!count_block(values, std::min<int64_t>(total, 1024), spike, ones)) return -1;
-    ones = 0;
     const int64_t blocks = (total + kBlock - 1) / kBlock;
 #pragma omp parallel for num_threads(threads) reduction(+ : ones, strange) schedule(static)
     for (int64_t k = 0; k < blocks; ++k) {
