@@ -166,7 +166,8 @@ def _test_set(cli: Any) -> tuple[int, Iterator[Batch]]:
 
 def _from_recipe(recipe: Path) -> Any:
     """Build the model and the data of a recipe, and no logger and no folder."""
-    from snnplug.cli.training import SnnplugCLI, quieten
+    from snnplug.cli.quiet import quieten
+    from snnplug.cli.training import SnnplugCLI
 
     quieten()
     content = yaml.safe_load(recipe.read_text(encoding="utf-8"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -48,6 +46,7 @@ from snnplug.callbacks.run_progress import RunProgress
 from snnplug.callbacks.spike_record import SpikeRecord
 from snnplug.cli import resume
 from snnplug.cli.parser import RecipeParser
+from snnplug.cli.quiet import quieten
 from snnplug.cli.saved_recipe import SaveRecipe, is_dry
 from snnplug.cli.summary import print_summary
 from snnplug.errors import BackendError
@@ -64,6 +63,7 @@ class SnnplugCLI(LightningCLI):
     """LightningCLI for a :class:`SpikingClassifier`, any data module, and a hardware target."""
 
     def __init__(self, args: Sequence[str], run: bool = True) -> None:
+        self._named = [name for name in _NAMES if name in args[:1]] or _NAMES
         super().__init__(
             SpikingClassifier,
             pl.LightningDataModule,
@@ -75,10 +75,15 @@ class SnnplugCLI(LightningCLI):
             parser_class=RecipeParser,
             parser_kwargs={
                 "prog": "snnplug",
-                **{name: {"usage": _USAGE % name} for name in _NAMES},
+                **{name: {"usage": _USAGE % name} for name in self._named},
             },
             args=list(args),
         )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # is static there
+        """Return the command that is named: the parsers of the others would take half a second."""
+        known: dict[str, set[str]] = LightningCLI.subcommands()
+        return {name: known[name] for name in self._named}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the sections, and what follows from the data."""
@@ -249,20 +254,6 @@ def _show_differences(checkpoint: str, recipe: dict[str, Any]) -> None:
     rank_zero_info(f"{checkpoint} was trained with the recipe beside it")
     for line in resume.differences(before, recipe):
         rank_zero_info(f"  differs now: {line}")
-
-
-def quieten() -> None:
-    """Keep back what a user of a recipe can do nothing about."""
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended.*")
-    warnings.filterwarnings("ignore", message="The dirpath has changed from.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-    # Lightning's own way of gathering between processes.
-    warnings.filterwarnings("ignore", message=".*distributed.nn.functional.all_gather is dep.*")
-    warnings.filterwarnings("ignore", message=".*The number of training batches.*")
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors"):
-        logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
 
 
 def run(args: Sequence[str]) -> int:

@@ -93,15 +93,18 @@ class RunLogger(WandbLogger):
             for name in ("project", "entity", "id"):
                 self._wandb_init.pop(name, None)
         self._wandb_init["dir"] = str(self.run_dir.resolve())
-        if self._wandb_init.get("settings") is None:
-            # Without wandb's charts in letters at the end: they bury the bill.
-            self._wandb_init["settings"] = wandb.Settings(
-                quiet=True, init_timeout=init_timeout_s, finish_timeout=finish_timeout_s
-            )
         if mode is None and "WANDB_MODE" not in os.environ and not logged_in():
             mode = "offline"
         if mode is not None:
             self._wandb_init["mode"] = mode
+        if self._wandb_init.get("settings") is None:
+            # Without wandb's charts in letters at the end: they bury the bill.
+            settings = wandb.Settings(
+                quiet=True, init_timeout=init_timeout_s, finish_timeout=finish_timeout_s
+            )
+            if mode == "offline":  # nor its advice at the start, which the summary gives better
+                settings.silent = True
+            self._wandb_init["settings"] = settings
 
     @property
     @rank_zero_experiment

@@ -249,6 +249,19 @@ def test_an_event_of_each_polarity_has_its_colour() -> None:
     assert (picture[0, 0], picture[3, 3], np.abs(picture).sum()) == (1, -1, 2)
 
 
+def test_frames_stand_side_by_side_under_their_steps() -> None:
+    frames = np.zeros((5, 2, 4, 16))
+    frames[3, 1, 2, 7] = 1
+    figure = plot_frames(frames, num_frames=2)
+    (shown,) = figure.axes[0].get_images()
+    picture = np.ma.getdata(shown.get_array())
+    assert picture.shape == (4, 16 + 2 + 16)
+    assert np.isnan(picture[:, 16:18]).all()
+    assert picture[2, 18 + 7] == np.nansum(picture) == 1
+    titles = [(text.get_text(), text.get_position()[0]) for text in figure.axes[0].texts]
+    assert titles == [("t = 0 … 2", 7.5), ("t = 3 … 4", 25.5)]
+
+
 def test_a_raster_has_a_dot_for_every_spike() -> None:
     spikes = {"a": np.eye(3), "b": np.array([[0, 1], [0, 0], [1, 1]])}
     ax = plot_raster(spikes)

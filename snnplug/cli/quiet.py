@@ -1,0 +1,29 @@
+"""What a run says on the way: nothing that its user can do nothing about."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+
+def quieten() -> None:
+    """Keep back what a user of a recipe can do nothing about."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended.*")
+    warnings.filterwarnings("ignore", message="The dirpath has changed from.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    # Lightning's own way of gathering between processes.
+    warnings.filterwarnings("ignore", message=".*distributed.nn.functional.all_gather is dep.*")
+    warnings.filterwarnings("ignore", message=".*The number of training batches.*")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors"):
+        logging.getLogger(name).addFilter(_is_news)
+
+
+# "Restoring states from the checkpoint path" comes before the last of these.
+_NO_NEWS = ("Tip:", "TPU available: False", "Loaded model weights from the checkpoint")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not any(text in message for text in _NO_NEWS)
