@@ -137,27 +137,28 @@ def _write(
     progress: bool,
 ) -> None:
     partial = path.with_name(path.name + ".partial")
-    arrays = getattr(source, "arrays", None)
+    arrays, name = getattr(source, "arrays", None), title or path.stem
     with partial.open("r+b" if partial.exists() else "w+b") as file:
         records = _resume(file, digest, site_dtype(sensor_size).itemsize)
         for index in _tracked(range(len(records), len(source)), path.name, progress):
-            origin = f"recording {index} of {title or path.stem}"
+            origin = f"recording {index} of {name}"
             if arrays is None:
                 events, target = source[index]
                 t, site = encode_events(events, sensor_size, origin)
             else:
                 t, site = arrays(index)
                 target = source.targets[index]  # type: ignore[attr-defined]
-            raw = fmt.record(index, _label(target, origin), t, site)
-            file.write(raw)
-            records.append(fmt.parse_head(raw[: fmt.HEAD_BYTES]))
+            head, pieces = fmt.record(index, _label(target, origin), t, site)
+            for piece in pieces:
+                file.write(piece)
+            records.append(head)
         footer_at = file.tell()
         columns = {
-            name: np.array([getattr(r, name) for r in records], dtype="<i8")
-            for name in ("label", "num_events", "last_us")
+            column: np.array([getattr(r, column) for r in records], dtype="<i8")
+            for column in ("label", "num_events", "last_us")
         }
         description = {"key": key, "sensor_size": list(sensor_size), "title": title}
-        extras = {name: np.asarray(column) for name, column in extra.items()}
+        extras = {column: np.asarray(values) for column, values in extra.items()}
         file.write(fmt.footer(description, columns | extras))
         size = file.tell()
         file.seek(0)

@@ -27,7 +27,8 @@ def read_arrays(path: str | Path, sensor_size: tuple[int, int, int] = (34, 34, 2
             sensor or a timestamp earlier than the one before.
     """
     try:
-        raw = np.fromfile(path, dtype=np.uint8)
+        with open(path, "rb", buffering=0) as file:  # sooner than np.fromfile
+            raw = np.frombuffer(file.readall(), dtype=np.uint8)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     if raw.size == 0:

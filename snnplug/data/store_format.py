@@ -64,13 +64,18 @@ def record_bytes(num_events: int, site_bytes: int) -> int:
     return HEAD_BYTES + -(-num_events * (4 + site_bytes) // 8) * 8
 
 
-def record(index: int, label: int, t: npt.NDArray[Any], site: npt.NDArray[Any]) -> bytes:
-    """Return one recording."""
-    payload = t.tobytes() + site.tobytes()
-    payload += bytes(-len(payload) % 8)
-    fields = (label, int(t[-1]) if len(t) else -1)
-    crc = zlib.crc32(payload, zlib.crc32(_HEAD.pack(_RECORD, len(t), index, 0, *fields)))
-    return _HEAD.pack(_RECORD, len(t), index, crc, *fields) + payload
+def record(
+    index: int, label: int, t: npt.NDArray[Any], site: npt.NDArray[Any]
+) -> tuple[Record, tuple[memoryview, ...]]:
+    """Return the head of one recording, and its bytes in pieces: the arrays are not copied."""
+    last_us = int(t[-1]) if len(t) else -1
+    filler = memoryview(bytes(-(t.nbytes + site.nbytes) % 8))
+    body = [np.ascontiguousarray(array).view(np.uint8).data for array in (t, site)]
+    crc = zlib.crc32(_HEAD.pack(_RECORD, len(t), index, 0, label, last_us))
+    for piece in (*body, filler):
+        crc = zlib.crc32(piece, crc)
+    head = memoryview(_HEAD.pack(_RECORD, len(t), index, crc, label, last_us))
+    return Record(len(t), index, label, last_us, crc), (head, *body, filler)
 
 
 def parse_head(raw: bytes) -> Record:
