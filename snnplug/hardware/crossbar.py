@@ -14,62 +14,11 @@ from snnplug.hardware.elementwise import add_up
 from snnplug.hardware.machine import require_positive
 from snnplug.hardware.report import EnergyReport, bill
 from snnplug.hardware.target import Target
+from snnplug.hardware.tile import MAPPINGS, Analog, Silicon, Tile
 from snnplug.hardware.window import toeplitz_tiles
 
-MAPPINGS = ("dense", "sparse")
+_MOST_BITS = 24  # of a converter; none that is built has more
 _PARTS = ("driver", "array", "converter", "tile", "neuron")
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A crossbar tile and how weights and layers lie on it.
-
-    Attributes:
-        rows: Rows, each driven by one input.
-        columns: Columns of cells.
-        slices: Cells side by side that hold the bits of one weight.
-        polarities: 2 where a weight is the difference of two cells.
-        mapping: ``"dense"``: the weights of a convolution once, used at one place after the other;
-            ``"sparse"``: every synapse a cell, all places at once.
-        skips_empty: Whether a tile without an active row is left out.
-    """
-
-    rows: int
-    columns: int
-    slices: int
-    polarities: int
-    mapping: str
-    skips_empty: bool
-
-    @property
-    def cells(self) -> int:
-        """Cells of one weight."""
-        return self.slices * self.polarities
-
-
-@dataclass(frozen=True)
-class Analog:
-    """Energy of one event each, and the time of one use of a tile.
-
-    Attributes:
-        driver_pj: One active row of a tile.
-        cell_pj: One cell in an active row.
-        converter_pj: One conversion of a column.
-        shift_add_pj: Shift and addition behind a conversion.
-        tile_pj: One use of a tile: its buffers and the tree that leads to it.
-        neuron_pj: One neuron in one time step.
-        tile_cycles: Cycles of one use of a tile, converters shared by columns included.
-        clock_mhz: The clock.
-    """
-
-    driver_pj: float
-    cell_pj: float
-    converter_pj: float
-    shift_add_pj: float
-    tile_pj: float
-    neuron_pj: float
-    tile_cycles: float
-    clock_mhz: float
 
 
 @dataclass(frozen=True)
@@ -108,6 +57,9 @@ class Crossbar(Target):
     the figure itself takes spikes as independent, :math:`B = \text{all}\,(1 - (1 - \rho)^R)` for
     a share :math:`\rho` of rows that are active.
 
+    Rows are driven by one bit. Inputs of :math:`b` bits take :math:`b` uses of the tiles, in each
+    of which every value that is not zero is taken to drive its row: an upper bound.
+
     Reference:
         Energies of SpikeSim (Moitra et al., arXiv:2210.12899) and of published converters. Dense
         and sparse mapping are named after Lammie et al.; the definition here is ours.
@@ -125,6 +77,7 @@ class Crossbar(Target):
     high_factor: float
     provenance: Mapping[str, Mapping[str, str]]
     technology_nm: int | None = None
+    silicon: Silicon | None = None
 
     def __post_init__(self) -> None:
         """Check what one number alone does not show."""
@@ -133,6 +86,11 @@ class Crossbar(Target):
             raise TargetError(
                 f"{self.name}: tile.mapping is {self.tile.mapping!r}; it is one of "
                 f"{', '.join(MAPPINGS)}"
+            )
+        if not 1 <= self.analog.converter_bits <= _MOST_BITS:
+            raise TargetError(
+                f"{self.name}: analog.converter_bits is {self.analog.converter_bits}; give 1 … "
+                f"{_MOST_BITS}"
             )
         if not self.low_factor <= 1 <= self.high_factor:
             raise TargetError(
@@ -176,6 +134,7 @@ class Crossbar(Target):
             energy_nj_high=max(energy_nj, most_nj) * self.high_factor,
             dense_nj=dense_nj,
             latency_us=add_up(times),
+            area_mm2=self._area_mm2(activity),
         )
         missing = [f"{la.name} ({la.kind})" for la in activity.layers if self._lacks(la)]
         return bill(self, activity, totals, layers, missing)
@@ -190,6 +149,14 @@ class Crossbar(Target):
             if use is not None and use.uses and not layer.shares_weights
         )
 
+    def _area_mm2(self, activity: Activity) -> float | None:
+        """Return the area of tiles and membranes; None if a figure or a layer is missing."""
+        if self.silicon is None or any(map(self._lacks, activity.synaptic)):
+            return None
+        neurons = sum(layer.neurons * layer.states for layer in activity.neuronal if layer.stateful)
+        tiles_um2 = self.tiles(activity) * self.silicon.whole_tile_um2(self.tile)
+        return 1e-6 * (tiles_um2 + neurons * self.silicon.neuron_um2)
+
     def _lacks(self, layer: Layer) -> bool:
         if isinstance(layer, SynapticLayer):
             return layer.presentations > 0 and self._use(layer, 1, dense=False) is None
@@ -197,10 +164,16 @@ class Crossbar(Target):
             return layer.lookups > 0
         return True
 
+    def _planes(self, layer: SynapticLayer) -> int:
+        """Return how often a layer uses its tiles per input: once for spikes, once per bit else."""
+        bits = layer.operand.bits
+        return self.tile.input_bits if bits is None else bits
+
     def _use(self, layer: SynapticLayer, samples: int, dense: bool) -> _Use | None:
         """Return how a layer uses its tiles; None if its shape was not recorded."""
-        t, steps = self.tile, layer.presentations / samples
-        synops = layer.fan_out * steps if dense else layer.synops / samples
+        t, planes = self.tile, self._planes(layer)
+        steps = planes * layer.presentations / samples
+        synops = layer.fan_out * steps if dense else planes * layer.synops / samples
         window = layer.window
         if window is None and layer.kind == "Linear":
             columns = float(layer.outputs * t.cells)
@@ -220,7 +193,7 @@ class Crossbar(Target):
         if built is None:
             return None
         blocks = ceil(layer.inputs / t.rows)
-        active = layer.inputs * steps if dense else layer.events / samples
+        active = layer.inputs * steps if dense else planes * layer.events / samples
         per_block = built / blocks
         rows = layer.inputs / blocks
         return _Use(blocks * steps, per_block, per_block * t.columns, rows, active, steps)
@@ -248,10 +221,11 @@ class Crossbar(Target):
             return parts
         dense_synops = layer.fan_out * layer.presentations
         synops = (dense_synops if which == "dense" else layer.synops) / samples
+        synops *= self._planes(layer)
         blocks = self._blocks(use, which)
         parts["driver"] = 1e-3 * use.active * use.tiles * a.driver_pj
         parts["array"] = 1e-3 * synops * self.tile.cells * a.cell_pj
-        parts["converter"] = 1e-3 * blocks * use.columns * (a.converter_pj + a.shift_add_pj)
+        parts["converter"] = 1e-3 * blocks * use.columns * (a.conversion_pj + a.shift_add_pj)
         parts["tile"] = 1e-3 * blocks * use.tiles * a.tile_pj
         return parts
 

@@ -13,7 +13,7 @@ from snnplug.errors import TargetError
 from snnplug.hardware.activity import Activity, NeuronLayer, PoolLayer, SynapticLayer
 from snnplug.hardware.counting import measure
 from snnplug.hardware.crossbar import Crossbar
-from snnplug.hardware.operand import BINARY
+from snnplug.hardware.operand import ANALOG, BINARY, TERNARY, Operand
 from snnplug.hardware.target import load_target
 from snnplug.hardware.window import Window, toeplitz_tiles
 
@@ -179,9 +179,45 @@ def test_parts_add_up_silence_costs_neurons_and_what_has_no_shape_is_named() -> 
     assert WHOLE.price(Activity(100, (replace(FC, events=0, synops=0),))).energy_nj > 0
 
 
+@pytest.mark.parametrize(("operand", "uses"), [(TERNARY, 2), (Operand((0, 5)), 3), (ANALOG, 8)])
+def test_an_input_of_several_bits_takes_as_many_uses(operand: Operand, uses: int) -> None:
+    for layer in (FC, conv(12, 64, 5, 12)):
+        once = WHOLE.price(Activity(100, (layer,)))
+        more = WHOLE.price(Activity(100, (replace(layer, operand=operand),)))
+        for part in ("driver", "array", "converter", "tile"):
+            assert more.parts_nj[part] == pytest.approx(uses * once.parts_nj[part], rel=1e-12)
+        assert more.latency_us == pytest.approx(uses * once.latency_us)
+        assert more.area_mm2 == once.area_mm2
+
+
+def test_a_converter_takes_twice_as_much_for_each_bit_more() -> None:
+    activity = Activity(100, (FC,))
+    alone = replace(WHOLE.analog, shift_add_pj=0.0)
+    of = {
+        bits: replace(WHOLE, analog=replace(alone, converter_bits=bits)).price(activity).parts_nj
+        for bits in (6, 8, 9)
+    }
+    assert of[9]["converter"] == pytest.approx(2 * of[8]["converter"])
+    assert of[6]["converter"] == pytest.approx(of[8]["converter"] / 4)
+
+
+def test_area_by_hand() -> None:
+    neurons = NeuronLayer("n", "Leaky", 512, 100, 10, True, "none", True)
+    # 16 x 16 tiles: cells, columns with their converters, buffers and tree; then the membranes.
+    tile = 4096 * 0.0064 + 64 * 302.0 + 55025.0
+    assert tile == pytest.approx(74_379, rel=1e-4)  # an eighth of a tile of eight arrays
+    report = TARGET.price(Activity(100, (FC, neurons)))
+    assert report.area_mm2 == pytest.approx(1e-6 * (256 * tile + 512 * 16.26), rel=1e-12)
+    odd = replace(FC, name="o", kind="Conv2d")  # of a shape that nobody knows
+    assert TARGET.price(Activity(100, (FC, odd))).area_mm2 is None
+    assert replace(TARGET, silicon=None).price(Activity(100, (FC,))).area_mm2 is None
+
+
 def test_other_mappings_are_refused() -> None:
     with pytest.raises(TargetError, match="it is one of dense, sparse"):
         replace(TARGET, tile=replace(TARGET.tile, mapping="folded"))
+    with pytest.raises(TargetError, match="converter_bits is 2000"):
+        replace(TARGET, analog=replace(TARGET.analog, converter_bits=2000.0))
 
 
 def test_a_window_is_read_back_and_damage_refused() -> None:
