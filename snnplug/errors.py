@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
 
 
 class SnnplugError(Exception):
@@ -40,6 +42,25 @@ class BackendError(SnnplugError, RuntimeError):
 
 class MissingExtraError(SnnplugError, ModuleNotFoundError):
     """An optional package is needed and not installed."""
+
+
+def needs(module: str, extra: str, what: str) -> Any:
+    """Import an optional package.
+
+    Args:
+        module: Its name.
+        extra: The extra of snnplug that installs it.
+        what: What needs it, for the message.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{what} needs {error.name}; run pip install 'snnplug[{extra}]'"
+        ) from error
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

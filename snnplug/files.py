@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,18 +37,35 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
         ArgumentError: It cannot be written there.
     """
     path = Path(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield where to write what takes the place of a file, or of a new folder, once it is whole.
+
+    Args:
+        path: The file or the folder; what it lies in is made if it is not there. A folder that
+            is there has to be empty.
+
+    Raises:
+        ArgumentError: It cannot be written there.
+    """
+    path = Path(path)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(data)
+            yield partial
             os.replace(partial, path)
         finally:
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise ArgumentError(f"cannot write {path}: {error.strerror}") from error
-    return path
 
 
 def lock(path: str | Path, wait_s: float = 0.0) -> int:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snnplug.kernels import native, seen_bits, spike_conv
+from snnplug.kernels import execution, native, seen_bits, spike_conv
 from snnplug.kernels.operator import operator
 from snnplug.kernels.spike_conv import spike_conv2d
 
@@ -67,7 +67,11 @@ def max_pooled_conv2d(
         ``(N, out_channels, windows down, windows across)``; what no window covers is left out.
     """
     geometry = (stride, padding, dilation, groups)
-    if spike_conv._is_tiny(x, weight) or not _is_native(x, weight, bias, geometry, window, step):
+    if (
+        not execution.fused()
+        or spike_conv._is_tiny(x, weight)
+        or not _is_native(x, weight, bias, geometry, window, step)
+    ):
         return functional.max_pool2d(spike_conv2d(x, weight, bias, *geometry), window, step)
     x = x.contiguous()
     if not torch.compiler.is_compiling() and spike_conv._looks_dense(x, _most(x, weight, groups)):

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from snnplug.kernels import native, seen_bits
+from snnplug.kernels import execution, native, seen_bits
 from snnplug.kernels.operator import operator
 
 # One thread of an EPYC (Zen 4), forward and backward: kernels of 3 x 3 and 5 x 5 break even at or
@@ -66,7 +66,11 @@ def spike_conv2d(
         ``(N, out_channels, height, width)``. A zero of ``x`` adds nothing, even where the weight is
         not finite.
     """
-    if _is_tiny(x, weight) or not _is_native(x, weight, bias, stride, padding, dilation, groups):
+    if (
+        not execution.fused()
+        or _is_tiny(x, weight)
+        or not _is_native(x, weight, bias, stride, padding, dilation, groups)
+    ):
         return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
     x = x.contiguous()
     if not torch.compiler.is_compiling() and _looks_dense(x, _most_nonzeros(x, weight, groups)):

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snnplug.kernels import native, seen_bits
+from snnplug.kernels import execution, native, seen_bits
 from snnplug.kernels.operator import operator
 
 _LIMIT = 0.3
@@ -63,7 +63,8 @@ def spike_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     Returns:
         ``(..., out_features)``. A zero of ``x`` adds nothing, even where the weight is not finite.
     """
-    if not _is_native(x, weight, bias):
+    # What traces the elementary operations gets no condition on the number of rows.
+    if not execution.fused() or not _is_native(x, weight, bias):
         return functional.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     if not torch.compiler.is_compiling() and _looks_dense(rows, weight.shape[0]):
