@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -39,6 +40,26 @@ class SpikeTrains:
         if self.words is None:
             is_spike = bool(((x == 0) | (x == 1)).all())
             self._values = x.to(torch.bool) if is_spike else x.detach()
+
+    @property
+    def kept(self) -> Tensor:
+        """What holds the spikes: 64 of a row to a word, or the values."""
+        return self._values if self.words is None else self.words
+
+    def holding(self, kept: Tensor | None) -> SpikeTrains:
+        """Return the same trains that hold this: nothing, where autograd keeps it, or that again.
+
+        What autograd keeps is seen by its hooks, checked for changes in place, and freed with the
+        graph.
+        """
+        other = copy(self)
+        if self.ones:
+            other.words = kept
+        elif kept is not None:
+            other._values = kept
+        else:
+            del other._values
+        return other
 
     @property
     def values(self) -> Tensor:

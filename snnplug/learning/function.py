@@ -64,19 +64,20 @@ class _SpikeTrain(torch.autograd.Function):
             cur = layer.synapses.currents(trains, part, weight).view(len(part), *first.shape)
             to = spk[part.start + 1 : part.stop + 1]
             advance(cur[: len(to)], state, layer.dynamics, recurrent, to)
-        ctx.save_for_backward(weight, recurrent, state.potential)
-        ctx.layer, ctx.trains = layer, trains
         if any(ctx.needs_input_grad):
-            ctx.fired = SpikeTrains(spk)
+            fired = SpikeTrains(spk)
+            ctx.layer, ctx.trains, ctx.fired = layer, trains.holding(None), fired.holding(None)
+            ctx.save_for_backward(weight, recurrent, state.potential, trains.kept, fired.kept)
         return spk
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, recurrent, potential = ctx.saved_tensors
+        weight, recurrent, potential, heard, sent = ctx.saved_tensors
         steps = len(grad)
         # The gradient of a sum over time repeats one value and takes no memory.
         error = grad[0] if grad.stride(0) == 0 else grad.mean(0)
-        backward = _Backward(ctx.layer, ctx.trains, ctx.fired, weight, recurrent)
+        trains, fired = ctx.trains.holding(heard), ctx.fired.holding(sent)
+        backward = _Backward(ctx.layer, trains, fired, weight, recurrent)
         needs_x, needs_weight, needs_recurrent, _ = ctx.needs_input_grad
         wanted = (needs_x, needs_weight, needs_recurrent)
         x, weight, recurrent = backward(error, potential, steps, wanted)

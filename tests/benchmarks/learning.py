@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 import snnplug as sp
-from snnplug.kernels.trains import SpikeTrains
 from snnplug.learning.rules import RuleName
 from snnplug.networks.spike_train import SpikeTrainSNN
 from snnplug.training.losses import count_squared_error
@@ -40,13 +39,12 @@ def kept_bytes(out: Tensor) -> tuple[int, int]:
             continue
         seen.add(node)
         todo += [before for before, _ in node.next_functions]
-        for name in ("trains", "fired"):
-            trains = getattr(node, name, None)
-            if isinstance(trains, SpikeTrains):
-                assert trains.words is not None
-                spikes += trains.words.nbytes
         kept = getattr(node, "saved_tensors", ()) if hasattr(node, "trains") else ()
-        rest += sum(x.nbytes for x in kept if x is not None)
+        for x in kept:
+            if x is not None and x.dtype == torch.int64:  # 64 spikes a word
+                spikes += x.nbytes
+            elif x is not None:
+                rest += x.nbytes
     return spikes, rest
 
 

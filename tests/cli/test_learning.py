@@ -51,6 +51,20 @@ def test_ntidigits_recipe_learns_spoken_digits(capsys: pytest.CaptureFixture[str
     assert accuracy(capsys.readouterr().out) >= 65
 
 
+@needs_cochlea
+def test_st_rsbp_recipe_learns_spoken_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["--data.root", str(SNNPLUG_DATA), "--trainer.max_epochs", "5"]
+    assert main(["fit", "-c", "ntidigits_st_rsbp", *short]) == 0
+    assert accuracy(capsys.readouterr().out) >= 60
+
+
+@needs_nmnist
+def test_hm2bp_recipe_learns_real_recordings(capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["--data.root", str(SNNPLUG_DATA), "--trainer.max_epochs", "5"]
+    assert main(["fit", "-c", "nmnist_hm2bp", *short]) == 0
+    assert accuracy(capsys.readouterr().out) >= 70
+
+
 def test_neuromorse_recipe_beats_every_classifier_of_counts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

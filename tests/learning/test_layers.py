@@ -121,6 +121,29 @@ def test_nothing_is_kept_without_gradients() -> None:
         assert not layer(trains(50, 2, 10)).requires_grad
 
 
+@pytest.mark.parametrize("graded", [False, True])
+def test_what_is_kept_goes_through_the_hooks_of_autograd(graded: bool) -> None:
+    torch.manual_seed(0)
+    net = SpikingSequential(
+        SpikeTrainRecurrent(70, 30, 1.0), SpikeTrainLinear(30, 5, 1.0, revived_spikes=5)
+    )
+    x = trains(50, 4, 70, density=0.3) * (0.75 if graded else 1.0)
+    _, expected = learned(net, x)
+    kept: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor.nbytes)
+        return tensor.clone()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        _, grads = learned(net, x)
+    assert all(torch.equal(a, b) for a, b in zip(grads, expected, strict=True))
+    # 30 neurons twice and 5 as a word of 64 bits each, and the input: two words, or its values.
+    spikes = 50 * 4 * 8 * (1 + 1 + 1 + (0 if graded else 2)) + (x.nbytes if graded else 0)
+    weights = 4 * (30 * 70 + 3 * 30 * 30 + 5 * 30)
+    assert spikes <= sum(kept) <= spikes + weights + 4 * 4 * (30 + 5)
+
+
 def test_a_grid_connects_near_neurons_and_none_to_itself() -> None:
     torch.manual_seed(0)
     layer = SpikeTrainRecurrent(10, 500, 2.0, grid=(5, 10, 10))
