@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from snnplug.callbacks.picture_plot import plot_confusion, plot_frames, plot_raster
 from snnplug.callbacks.spike_probe import SpikeProbe
 from snnplug.errors import ArgumentError
+from snnplug.training.fully_sharded import whole
 from snnplug.training.media import log_figure, log_histogram, shows_pictures
 
 
@@ -175,7 +176,7 @@ class Pictures(pl.Callback):
         for name, weight in network.named_parameters():
             if weight.dim() > 1 and weight.numel() <= self.max_weights:
                 key = f"train/weight/{name.replace('.', '_')}"
-                log_histogram(trainer.loggers, key, _array(weight), trainer.global_step)
+                log_histogram(trainer.loggers, key, _array(whole(weight)), trainer.global_step)
 
 
 def _array(values: Tensor) -> np.ndarray[Any, Any]:

@@ -16,6 +16,11 @@ def quieten() -> None:
     # Lightning's own way of gathering between processes.
     warnings.filterwarnings("ignore", message=".*distributed.nn.functional.all_gather is dep.*")
     warnings.filterwarnings("ignore", message=".*The number of training batches.*")
+    # Nothing behind a network changes what it returned.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor.*")
+    # torch's own way of gathering a parted checkpoint.
+    warnings.filterwarnings("ignore", message="`_get_pg_default_device` will be deprecated.*")
+    warnings.filterwarnings("ignore", message="Multiple backends are registered with this.*")
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors"):
         logging.getLogger(name).addFilter(_is_news)
 

@@ -45,7 +45,7 @@ _FREE = frozenset(
             "item",
         ),
         *("ndimension", "nelement", "numel", "register_hook", "requires_grad_", "retain_grad"),
-        *("size", "storage_offset", "stride"),
+        *("size", "storage_offset", "stride", "untyped_storage"),
         # move its values or change their format,
         *("__getitem__", "__setitem__", "as_strided", "atleast_1d", "atleast_2d", "bfloat16"),
         *("broadcast_tensors", "broadcast_to", "cat", "chunk", "clone", "concat", "concatenate"),

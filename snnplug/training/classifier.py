@@ -14,8 +14,9 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from snnplug import backends
 from snnplug.backends.base import Prepared
-from snnplug.errors import ArgumentError
+from snnplug.errors import ArgumentError, BackendError
 from snnplug.neurons.base import hidden_state, reset
+from snnplug.training import fully_sharded
 from snnplug.training.decoding import Decoding, decode
 from snnplug.training.encoding import Encoding
 from snnplug.training.lengths import loss_over_lengths, same_length, silenced
@@ -97,6 +98,17 @@ class SpikingClassifier(pl.LightningModule):
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
             self, hidden_state(self)
         )
+
+    def configure_model(self) -> None:
+        """Part the weights among the processes of an ``fsdp2`` strategy."""
+        mesh = self.device_mesh
+        if mesh is not None:
+            if self.backend.name not in ("fused", "eager"):
+                raise BackendError(
+                    f"backend {self.backend.name!r} does not run a network whose weights are "
+                    "parted among processes (strategy fsdp2); use backend fused, or strategy ddp"
+                )
+            fully_sharded.shard(self.network, mesh["data_parallel"])
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Return output spikes and what the loss looks at, each ``(T, B, C)``."""

@@ -100,6 +100,34 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
+def test_weights_may_be_parted_among_the_processes(folder: Path) -> None:
+    command = [sys.executable, "-m", "snnplug", *RECIPE, "--trainer.strategy=fsdp2", *TWO[1:]]
+    command += ["--data.batch_size=10", "--trainer.logger.id=parted"]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "Warning" not in done.stderr
+    runs = folder / "runs" / "quickstart"
+    assert_same_run(runs / "one", runs / "parted")
+    # The checkpoint is that of a run in one process, its optimiser's state included.
+    mine, theirs = (
+        torch.load(runs / run / "checkpoints" / "last.ckpt", weights_only=True)
+        for run in ("one", "parted")
+    )
+    ours, others = (each["optimizer_states"][0]["state"] for each in (mine, theirs))
+    assert ours.keys() == others.keys()
+    for key, state in ours.items():
+        torch.testing.assert_close(others[key]["exp_avg"], state["exp_avg"], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_torchrun_goes_on_when_a_process_is_killed(folder: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     command += ["--max-restarts=1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
@@ -115,9 +143,8 @@ def test_torchrun_goes_on_when_a_process_is_killed(folder: Path) -> None:
     assert "Restoring states from the checkpoint" in done.stdout + done.stderr
     runs = folder / "runs" / "quickstart"
     assert {run.name for run in runs.iterdir()} >= {"one", "torchrun-job"}
-    assert not [
-        run for run in runs.iterdir() if run.name not in ("one", "torchrun-job", "slurm-12")
-    ]
+    known = ("one", "parted", "torchrun-job", "slurm-12")
+    assert not [run for run in runs.iterdir() if run.name not in known]
     assert_same_run(runs / "one", runs / "torchrun-job")
     assert len(list((runs / "torchrun-job").glob("wandb/offline-run-*"))) == 2
     assert "It is recommended to use `self.log(" not in done.stderr
