@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from snnplug import backends as backends
     from snnplug.callbacks.energy_penalty import EnergyPenalty as EnergyPenalty
     from snnplug.callbacks.hardware_target import HardwareTarget as HardwareTarget
+    from snnplug.cli.launch import launch as launch
     from snnplug.hardware.activity import Activity as Activity
     from snnplug.hardware.activity_file import load_activity as load_activity
     from snnplug.hardware.activity_file import save_activity as save_activity
@@ -92,6 +93,7 @@ _HOME = {
     "compare": "hardware.comparison",
     "convert": "layers.convert",
     "explore": "hardware.exploration",
+    "launch": "cli.launch",
     "load_activity": "hardware.activity_file",
     "load_target": "hardware.target",
     "measure": "hardware.counting",

@@ -173,5 +173,6 @@ def _dispatch(args: list[str]) -> int:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from snnplug.cli.training import run
 
-        return run(resolved)
+        run(resolved)
+        return 0
     raise SnnplugError(f"no command {command!r}. {did_you_mean(command, _COMMANDS)}")

@@ -19,7 +19,7 @@ class RecipeParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the message, then the suggestion, and exit with 2."""
         parser = getattr(ex, "subcommand_parser", None) or self
-        chosen = [action for name, action in _subcommands(self) if name in sys.argv[1:2]]
+        chosen = [action for _, action in _subcommands(self)]  # only the one that runs is built
         options = {
             option.removeprefix("--").removesuffix(".help")
             for each in (parser, *chosen)

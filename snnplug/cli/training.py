@@ -62,7 +62,7 @@ _NAMES = ("fit", "validate", "test", "predict")
 class SnnplugCLI(LightningCLI):
     """LightningCLI for a :class:`SpikingClassifier`, any data module, and a hardware target."""
 
-    def __init__(self, args: Sequence[str], run: bool = True) -> None:
+    def __init__(self, args: Sequence[str], run: bool = True, exit_on_error: bool = True) -> None:
         self._named = [name for name in _NAMES if name in args[:1]] or _NAMES
         super().__init__(
             SpikingClassifier,
@@ -75,7 +75,11 @@ class SnnplugCLI(LightningCLI):
             parser_class=RecipeParser,
             parser_kwargs={
                 "prog": "snnplug",
-                **{name: {"usage": _USAGE % name} for name in self._named},
+                "exit_on_error": exit_on_error,
+                **{
+                    name: {"usage": _USAGE % name, "exit_on_error": exit_on_error}
+                    for name in self._named
+                },
             },
             args=list(args),
         )
@@ -256,11 +260,17 @@ def _show_differences(checkpoint: str, recipe: dict[str, Any]) -> None:
         rank_zero_info(f"  differs now: {line}")
 
 
-def run(args: Sequence[str]) -> int:
-    """Parse ``args`` (``fit --config FILE …``), do it, and return the exit code."""
+def run(args: Sequence[str], exit_on_error: bool = True) -> pl.Trainer:
+    """Parse ``args`` (``fit --config FILE …``), do it, and return the trainer.
+
+    Args:
+        args: The command and its options.
+        exit_on_error: End the process on an option that is none; else raise ``ArgumentError`` of
+            argparse.
+    """
     quieten()
     # A recipe names classes of Python's; jsonargparse knows which are none of its business.
     with suppress(TypeError):  # an older one has no such list
         set_parsing_settings(import_path_denylist=[])
-    SnnplugCLI(args)
-    return 0
+    trainer: pl.Trainer = SnnplugCLI(args, exit_on_error=exit_on_error).trainer
+    return trainer
