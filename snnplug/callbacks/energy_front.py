@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from snnplug.callbacks.hardware_target import HardwareTarget
 from snnplug.callbacks.run_folder import run_folder, write_plots
 from snnplug.errors import MissingExtraError
+from snnplug.hardware.exploration import pareto_front
 from snnplug.hardware.report_plot import plot_epochs
 from snnplug.training.media import log_figure, log_summary, log_table, shows_pictures
 
@@ -106,10 +108,8 @@ def undominated(points: list[tuple[float, float]]) -> list[bool]:
         >>> undominated([(0.9, 10.0), (0.8, 20.0), (0.95, 30.0)])
         [True, False, True]
     """
-    return [
-        not any(a >= good and c <= cost and (a, c) != (good, cost) for a, c in points)
-        for good, cost in points
-    ]
+    costs = np.array([(-good, cost) for good, cost in points]).reshape(-1, 2)
+    return [bool(kept) for kept in pareto_front(costs)]
 
 
 def _key(target: HardwareTarget) -> str:
