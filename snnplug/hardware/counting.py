@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from snnplug.errors import ArgumentError, MeasurementError
@@ -161,7 +163,7 @@ class Meter:
         self._watch.leave_network(completed=out is not None)
         if self._watch.is_over:
             self._remove(self._watching)
-        self._ledger.end_call()
+        _unseen(self._ledger.end_call)
 
     def _attach(self, name: str, module: nn.Module, covered: set[nn.Module]) -> None:
         """Put the hooks on one module that are right for it."""
@@ -174,8 +176,8 @@ class Meter:
         covered.update(module.modules() if reading.covers else ())
         pause: Any = partial(self._pause)
         resume: Any = partial(self._resume)
-        start: Any = reading.before and partial(reading.before)
-        enter: Any = partial(reading.after)
+        start: Any = reading.before and partial(_unseen, reading.before)
+        enter: Any = partial(_unseen, reading.after)
         for hook in filter(None, (pause, start, enter, resume)):
             hook.sees_pool = True
         # In this order: what `start` and `enter` call is no work of the network.
@@ -216,9 +218,7 @@ class Meter:
             if not is_leaf or out is None or self._watch.reports > reports:
                 return
             if has_weights or (self._watch.calls == calls and not any(out is x for x in args)):
-                self._watch.pause()
-                self._ledger.list_unpriced(name, type(m).__name__)
-                self._watch.resume()
+                _unseen(self._ledger.list_unpriced, name, type(m).__name__)
 
         return after
 
@@ -226,7 +226,13 @@ class Meter:
         """Enter a function that a ``forward`` has called."""
         within = self._within[-1][0] if self._within else type(self.network).__name__
         if name in ADDITIONS or name in SUMS:
-            plain = name.strip("_")
-            self._ledger.elementwise(f"{within}.{plain}", plain, 0, additions(name, args, out))
-        elif not functional_pool(self._ledger, within, name, args, kwargs, out):
-            self._ledger.list_unpriced(within, name)
+            plain, adds = name.strip("_"), additions(name, args, out)
+            _unseen(self._ledger.elementwise, f"{within}.{plain}", plain, 0, adds)
+        elif not _unseen(functional_pool, self._ledger, within, name, args, kwargs, out):
+            _unseen(self._ledger.list_unpriced, within, name)
+
+
+def _unseen(count: Callable[..., Any], *args: Any) -> Any:
+    """Call what counts, whose functions no meter on the same network may take for the network's."""
+    with torch._C.DisableTorchFunction():
+        return count(*args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -83,36 +84,72 @@ _FREE = frozenset(
 _RANDOM = ("rand", "bernoulli", "normal", "poisson", "multinomial")
 
 
-class FunctionWatch(TorchFunctionMode):
+class _Mode(TorchFunctionMode):
+    """Shows functions to all watches of a thread at once, in whatever order they come and go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: list[FunctionWatch] = []
+        self._is_on = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run the function and show it."""
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        for watch in tuple(self._watches):
+            watch.see(getattr(func, "__name__", str(func)), args, kwargs, out)
+        return out
+
+    def switch(self, watch: FunctionWatch, wanted: bool) -> None:
+        """Show functions to a watch, or no longer."""
+        if wanted and watch not in self._watches:
+            self._watches.append(watch)
+        elif not wanted and watch in self._watches:
+            self._watches.remove(watch)
+        if self._watches and not self._is_on:
+            self.__enter__()  # type: ignore[no-untyped-call]
+            self._is_on = True
+        elif self._is_on and not self._watches:
+            # Under a mode that the forward itself has entered, ours stays and shows nothing.
+            stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+            if stack[-1] is self:
+                self.__exit__(None, None, None)
+                self._is_on = False
+
+
+class _OfThread(threading.local):
+    """A mode for each thread: torch keeps the modes that are on by thread."""
+
+    def __init__(self) -> None:
+        self.mode = _Mode()
+
+
+_of_thread = _OfThread()
+
+
+class FunctionWatch:
     """Reports torch functions that run while a network does, but not inside counted modules.
 
     What it cannot see is work outside torch on memory that was taken before.
     """
 
     def __init__(self, seen: Seen) -> None:
-        super().__init__()
         self.calls = 0
         self.reports = 0
         self._seen = seen
         self._networks = 0
         self._pauses = 0
-        self._is_on = False
         #: Whether a whole call is known to have had no function to report.
         self.is_over = False
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Run the function and report it."""
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        if self._pauses == 0:
-            self.calls += 1
-            name = getattr(func, "__name__", str(func))
-            if name not in _FREE and _works(name, args, kwargs):
-                self.reports += 1
-                self._seen(name, args, kwargs, out)
-        return out
+    def see(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """Take note of a function that has run, and report it."""
+        self.calls += 1
+        if name not in _FREE and _works(name, args, kwargs):
+            self.reports += 1
+            self._seen(name, args, kwargs, out)
 
     def enter_network(self) -> None:
         """Begin to watch; calls may nest."""
@@ -147,15 +184,7 @@ class FunctionWatch(TorchFunctionMode):
 
     def _switch(self) -> None:
         wanted = self._networks > 0 and self._pauses == 0 and not self.is_over
-        if wanted and not self._is_on:
-            self.__enter__()  # type: ignore[no-untyped-call]
-        elif self._is_on and not wanted:
-            # Under a mode that the forward itself has entered, ours stays and does not report.
-            stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-            if stack[-1] is not self:
-                return
-            self.__exit__(None, None, None)
-        self._is_on = wanted
+        _of_thread.mode.switch(self, wanted)
 
 
 def _works(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -421,6 +421,39 @@ def test_modules_that_compute_unseen_are_named() -> None:
     assert (added.name, added.adds) == ("3.add", STEPS * BATCH * 6)
 
 
+@pytest.mark.parametrize("others", [1, 2])
+def test_meters_on_one_network_do_not_see_each_other(others: int) -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before, self.neuron = nn.Linear(6, 6), sp.ContinuousIF()
+            self.after = nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            spk, _ = self.neuron.run(self.before(x))
+            return self.after(spk + x)
+
+    network, x = Residual(), spikes(STEPS, BATCH, 6)
+
+    def counts(several: int) -> list[Activity]:
+        meters = [measure(network) for _ in range(several)]
+        with torch.no_grad():
+            for meter in meters:
+                meter.__enter__()
+            for _ in range(2):
+                torch.sigmoid(network(x)) + 1  # outside of the network, as a loss is
+            for meter in meters:  # first in, first out, as callbacks are
+                meter.__exit__(None, None, None)
+        assert not _get_current_function_mode_stack()
+        return [meter.activity() for meter in meters]
+
+    (alone,) = counts(1)
+    assert [la.adds for la in alone.layers if isinstance(la, ElementwiseLayer)] == [
+        2 * STEPS * BATCH * 6
+    ]
+    assert counts(1 + others) == [alone] * (1 + others)
+
+
 def test_a_module_that_only_moves_values_is_free_in_every_call() -> None:
     class Cut(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
