@@ -10,7 +10,7 @@ from torch import nn
 
 from snnplug.errors import ArgumentError
 from snnplug.layers.sequential import SpikingSequential
-from snnplug.learning.rules import RuleName
+from snnplug.learning.rules import Rule, RuleName
 from snnplug.learning.spike_train_conv2d import SpikeTrainConv2d, SpikeTrainPool2d
 from snnplug.learning.spike_train_layer import SpikeTrainLayer
 from snnplug.learning.spike_train_linear import SpikeTrainLinear
@@ -32,7 +32,7 @@ class SpikeTrainSNN(SpikingSequential):
         recurrent: Which of these hear each other: 0 for the first, and so on.
         channels: Output channels of each convolution.
         kernel_size: Height and width of every kernel; the convolutions are not padded.
-        rule: ``"hm2bp"`` or ``"st_rsbp"``.
+        rule: ``"hm2bp"``, ``"st_rsbp"``, or one of these rules with other constants.
         tau_mem_steps: Time constant of the membrane, in time steps.
         tau_syn_steps: Time constant of the synaptic current, in time steps.
         refractory_steps: Steps after a spike in which the membrane stays at 0.
@@ -76,7 +76,7 @@ class SpikeTrainSNN(SpikingSequential):
         recurrent: Sequence[int] = (),
         channels: Sequence[int] = (),
         kernel_size: int = 5,
-        rule: RuleName = "hm2bp",
+        rule: RuleName | Rule = "hm2bp",
         tau_mem_steps: float = 64.0,
         tau_syn_steps: float = 8.0,
         refractory_steps: int = 2,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from snnplug.cli.main import main
 from snnplug.cli.recipes import header, packaged_recipes, resolve_configs
@@ -55,3 +57,24 @@ def test_every_recipe_builds_and_runs(
             root += ["--data.limit", "200", "--data.leave_out", "0"]
     assert main(["fit", "-c", name, "--trainer.fast_dev_run", "1", *root]) == 0
     assert not (tmp_path / "runs").exists()
+
+
+def test_options_of_the_spike_train_rules_stand_in_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/explanation/learning-rules.md"
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    write_nmnist(tmp_path, train=200)
+    Path("options.yaml").write_text(block, encoding="utf-8")
+    args = ["fit", "-c", "nmnist_hm2bp", "-c", "options.yaml", "--data.root", str(tmp_path)]
+    args += ["--model.network.init_ranges", "null", "--trainer.fast_dev_run", "1"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*args, "--print_config"])
+    recipe = yaml.safe_load(capsys.readouterr().out)
+    network = recipe["model"]["network"]["init_args"]
+    assert network["rule"]["init_args"]["silent_ratio"] == 1.0
+    assert network["weight_penalty"] == {"strength": 10.0, "slope": 0.01, "limit": 8.0}
+    (boosting,) = recipe["trainer"]["callbacks"]
+    assert boosting["init_args"] == {"scale": 20.0}
+    assert main(args) == 0
