@@ -105,6 +105,33 @@ def test_kappa_and_its_band() -> None:
     assert report.energy_nj_high == pytest.approx(3.4 * dynamic + leakage, rel=1e-12)
 
 
+def test_how_far_ratios_depend_on_what_is_assumed() -> None:
+    """The ranges that the page about the energy model gives for other choices of the datapath."""
+    nominal = with_kappa(2.1)
+    choices = [
+        *(bits(nominal, b) for b in (4, 6, 8)),
+        *(replace(nominal, datapath=replace(nominal.datapath, lanes=p)) for p in (32, 128)),
+        *(replace(nominal, sram=replace(nominal.sram, bank_kb=kb)) for kb in (16.0, 256.0)),
+    ]
+    seen: dict[str, list[float]] = {"mlp256_reg": [], "mlp1024": [], "cnn": []}
+    for target in choices:
+        report = target.price(NETWORKS["mlp256"])
+        leakage = report.parts_nj["leakage"]
+        kappa = (51.4 - leakage) / ((report.energy_nj - leakage) / 2.1)
+        overhead = replace(target.overhead, kappa=kappa, kappa_low=kappa, kappa_high=kappa)
+        anchored = replace(target, overhead=overhead)
+        assert anchored.price(NETWORKS["mlp256"]).energy_nj == pytest.approx(51.4)
+        for name, ratios in seen.items():
+            ratios.append(anchored.price(NETWORKS[name]).energy_nj / 51.4)
+    ranges = {name: (min(ratios), max(ratios)) for name, ratios in seen.items()}
+    assert ranges["mlp256_reg"] == pytest.approx((0.876, 0.928), abs=0.001)
+    assert ranges["mlp1024"] == pytest.approx((6.336, 8.674), abs=0.01)
+    assert ranges["cnn"] == pytest.approx((6.594, 10.131), abs=0.01)
+    for kappa, ratio in ((1.2, 7.94), (3.4, 7.756)):
+        prices = [with_kappa(kappa).price(NETWORKS[name]).energy_nj for name in ("cnn", "mlp256")]
+        assert prices[0] / prices[1] == pytest.approx(ratio, abs=0.001)
+
+
 def test_the_target_of_the_conventional_network_agrees_with_the_baseline() -> None:
     ann, spiking = load_target("ann-int8-28nm"), load_target("yin2017-28nm")
     for activity in NETWORKS.values():
