@@ -11,9 +11,11 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
+from snnplug.backends.export import write_sana_fe
 from snnplug.hardware.activity import Activity
 from snnplug.hardware.counting import measure
 from snnplug.layers.sequential import SpikingSequential
+from snnplug.neurons.leaky import Leaky
 from tests.support import sana_fe
 from tests.support.peers import peer
 
@@ -163,9 +165,9 @@ def test_synapse_events_and_spikes_equal_the_trace_of_sana_fe(tmp_path: Path) ->
     for weight in weights:
         linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
         linear.weight.data.copy_(weight)
-        layers += [linear, snn.Leaky(beta=1.0, reset_mechanism="subtract")]
+        layers += [linear, Leaky(beta=1.0, reset_mechanism="subtract")]
     network = SpikingSequential(*layers)
-    for _ in range(8):
+    for k in range(8):
         x = torch.zeros(100, sizes[0])
         x[:12] = (torch.rand(12, sizes[0], generator=generator) < 0.2).float()
         with measure(network) as meter, torch.no_grad():
@@ -173,7 +175,8 @@ def test_synapse_events_and_spikes_equal_the_trace_of_sana_fe(tmp_path: Path) ->
         with torch.no_grad():
             hidden = network[:2](x.unsqueeze(1)).squeeze(1)
         activity = meter.activity()
-        theirs = sana_fe.run(x, weights, threshold=1.0, folder=tmp_path)
+        write_sana_fe(tmp_path / str(k), network, x.unsqueeze(1))
+        theirs = sana_fe.run(tmp_path / str(k), ["1", "3"], [32, 10], len(x))
         assert hidden.sum() > 0
         assert hidden[-1].sum() == 0  # nothing is left that the machine would still send
         assert torch.equal(theirs["spikes"][0], hidden)

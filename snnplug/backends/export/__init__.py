@@ -5,6 +5,7 @@ from snnplug.backends.export.nir_network import from_nir, read_nir
 from snnplug.backends.export.onnx_file import write_onnx
 from snnplug.backends.export.openvino_files import write_openvino
 from snnplug.backends.export.program import to_program, write_program
+from snnplug.backends.export.sana_fe import write_sana_fe
 
 __all__ = [
     "NIRResetWarning",
@@ -16,4 +17,5 @@ __all__ = [
     "write_onnx",
     "write_openvino",
     "write_program",
+    "write_sana_fe",
 ]

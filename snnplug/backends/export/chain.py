@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from snnplug.backends.export.program import over_time
 from snnplug.errors import ArgumentError
@@ -70,6 +71,27 @@ def links_of(network: nn.Module, frames: Tensor) -> list[Link]:
                 shapes = tuple(before.shape[2:]), tuple(x.shape[2:])
                 links.append(Link(names[id(module)], module, *shapes))
     return links
+
+
+def folded(links: list[Link]) -> list[Link]:
+    """Fold batch normalisation into the weights before it."""
+    folded: list[Link] = []
+    for link in links:
+        before = folded[-1] if folded else None
+        norm: Any = link.module
+        if before is not None and isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+            fuse: Any = None
+            if isinstance(before.module, nn.Linear):
+                fuse = fuse_linear_bn_eval
+            elif isinstance(before.module, nn.Conv1d | nn.Conv2d):
+                fuse = fuse_conv_bn_eval
+            if fuse is not None and norm.running_var is not None:
+                with untouched(before.module), untouched(norm):
+                    module = fuse(before.module.eval(), norm.eval())
+                folded[-1] = Link(before.name, module, before.in_shape, link.out_shape)
+                continue
+        folded.append(link)
+    return folded
 
 
 def _flat(chain: SpikingSequential) -> Iterator[nn.Module]:

@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from snnplug.backends.export.chain import Link, links_of
+from snnplug.backends.export.chain import folded, links_of
 from snnplug.backends.export.program import first, over_time, suffixed
 from snnplug.backends.export.written import Written, compared
 from snnplug.errors import ArgumentError, needs
@@ -132,7 +131,7 @@ def _graph(network: nn.Module, frames: Tensor, dt_s: float) -> tuple[Any, list[s
 
     if not dt_s > 0:
         raise ArgumentError(f"dt_s is {dt_s}; a time step takes a positive time, in s")
-    links = _folded(links_of(network, frames))
+    links = folded(links_of(network, frames))
     if not links:
         raise ArgumentError("the network has no layer")
     nodes: dict[str, Any] = {"input": nir.Input(links[0].in_shape)}
@@ -149,27 +148,6 @@ def _graph(network: nn.Module, frames: Tensor, dt_s: float) -> tuple[Any, list[s
         return nir.NIRGraph(nodes, list(pairwise(names))), foreign
     except ValueError as error:
         raise ArgumentError(f"nir refuses the graph: {error}") from error
-
-
-def _folded(links: list[Link]) -> list[Link]:
-    """Fold batch normalisation into the weights before it."""
-    folded: list[Link] = []
-    for link in links:
-        before = folded[-1] if folded else None
-        norm: Any = link.module
-        if before is not None and isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-            fuse: Any = None
-            if isinstance(before.module, nn.Linear):
-                fuse = fuse_linear_bn_eval
-            elif isinstance(before.module, nn.Conv1d | nn.Conv2d):
-                fuse = fuse_conv_bn_eval
-            if fuse is not None and norm.running_var is not None:
-                with untouched(before.module), untouched(norm):
-                    module = fuse(before.module.eval(), norm.eval())
-                folded[-1] = Link(before.name, module, before.in_shape, link.out_shape)
-                continue
-        folded.append(link)
-    return folded
 
 
 def _reset_note(foreign: list[str]) -> str:
