@@ -27,6 +27,11 @@ commands:
   simulate CKPT|RUN|MODULE:NAME
                           run it in integers on the datapath of a target, event by event; spikes and
                           counts beside torch and the price  (--images N --memories FOLDER)
+  export CKPT|RUN|MODULE:NAME --to nir|onnx|pt2|openvino|ipu|sanafe
+                          write it for another tool, and compare it there  (--out PATH
+                          --in-shape N,... --num-steps T without data)
+  check-ipu RECIPE|RUN|CKPT
+                          check its training step against PopTorch's rules; nothing runs on an IPU
   price ACTIVITY          price a stored activity, activity.json of a run  (--target NAME|FILE)
   explore ACTIVITY        price it over a grid of target fields: the front of energy, latency and
                           area  (--grid datapath.lanes=16,32,64 --grid sram.bank_kb=16,64)
@@ -56,6 +61,8 @@ _COMMANDS = (
     "targets",
     "estimate",
     "simulate",
+    "export",
+    "check-ipu",
     "price",
     "explore",
     "report",
@@ -133,6 +140,16 @@ def _dispatch(args: list[str]) -> int:
         from snnplug.cli.simulate import simulate_command
 
         return simulate_command(rest)
+    if command == "export":
+        _see_modules_here()
+        from snnplug.cli.export import export_command
+
+        return export_command(rest)
+    if command == "check-ipu":
+        _see_modules_here()
+        from snnplug.cli.check_ipu import check_ipu_command
+
+        return check_ipu_command(rest)
     if command == "report":
         from snnplug.cli.report import report_command
 

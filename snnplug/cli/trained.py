@@ -45,6 +45,21 @@ class Trained:
     total: int
 
 
+@dataclass(frozen=True)
+class Built:
+    """A network without data.
+
+    Attributes:
+        model: Takes the samples.
+        network: Its network, or the model itself.
+        cli: What a recipe is built by; None without a recipe.
+    """
+
+    model: nn.Module
+    network: nn.Module
+    cli: Any = None
+
+
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every command that runs a trained network takes."""
     parser.add_argument(
@@ -75,6 +90,19 @@ def load_trained(given: argparse.Namespace, batch_dim: int = 1) -> Trained:
     """
     if given.batch_size < 1:
         raise ArgumentError(f"--batch-size is {given.batch_size}; it has to be at least 1")
+    subject = built(given)
+    total, batches = data_of(subject, given, batch_dim)
+    return Trained(subject.model.eval(), subject.network, batches, total)
+
+
+def built(given: argparse.Namespace) -> Built:
+    """Return the network that ``given.network`` names, with its weights, and no data.
+
+    Raises:
+        ArgumentError: It is no network.
+        DataNotFoundError: A file is not there.
+        MeasurementError: The weights do not fit.
+    """
     subject = Path(given.network)
     if subject.is_dir():
         subject = subject / _BEST
@@ -85,20 +113,35 @@ def load_trained(given: argparse.Namespace, batch_dim: int = 1) -> Trained:
                 f"{subject} has no {recipe} beside it to build the network from; give "
                 "MODULE:NAME with --weights"
             )
-        cli = _from_recipe(recipe)
-        model: nn.Module = cli.model
-        _load(model, subject)
-        network = cast(nn.Module, cli.model.network)
-        data = _batches(given, batch_dim) if given.data else _test_set(cli)
-    else:
-        network = model = _imported(given.network)
-        if given.weights is not None:
-            _load(model, Path(given.weights))
-        if given.data is None:
-            raise ArgumentError("--data is missing: name a recipe, or a .npy file of frames")
-        data = _batches(given, batch_dim)
-    total, batches = data
-    return Trained(model.eval(), network, batches, total)
+        found = built_from(recipe)
+        _load(found.model, subject)
+        return found
+    model = _imported(given.network)
+    if given.weights is not None:
+        _load(model, Path(given.weights))
+    return Built(model, model)
+
+
+def built_from(recipe: Path) -> Built:
+    """Return the network of a recipe, with fresh weights."""
+    cli = _from_recipe(recipe)
+    return Built(cli.model, cast(nn.Module, cli.model.network), cli)
+
+
+def data_of(
+    subject: Built, given: argparse.Namespace, batch_dim: int = 1
+) -> tuple[int, Iterator[Batch]]:
+    """Return how many batches there are to run a network on, and the batches.
+
+    Raises:
+        ArgumentError: The data are not given or of no use.
+        DataNotFoundError: A file is not there.
+    """
+    if given.data is not None:
+        return _batches(given, batch_dim)
+    if subject.cli is None:
+        raise ArgumentError("--data is missing: name a recipe, or a .npy file of frames")
+    return _test_set(subject.cli)
 
 
 def progress_of(doing: str) -> Progress:

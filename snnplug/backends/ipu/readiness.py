@@ -7,9 +7,10 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from importlib.resources import files
+from io import StringIO
 from typing import Literal
 
 import torch
@@ -152,7 +153,7 @@ def _quietly() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):  # it prints graphs there
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -1,0 +1,163 @@
+"""Exporting from the command line: files that hold the run's network, and errors that say why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import snnplug as sp
+from snnplug.backends.export import read_nir
+from snnplug.backends.ipu import load_weights
+from snnplug.cli.main import main
+from snnplug.cli.trained import built
+from tests.cli.test_training import folder as folder
+from tests.cli.test_training import launch, only_run
+
+ME = "tests.cli.test_export"
+
+
+class Net(sp.SpikingSequential):
+    """What a user would write in a file of their own."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(
+            nn.Linear(9, 20), sp.DiscontinuousIF(0.2), nn.Linear(20, 3), sp.DiscontinuousIF(0.2)
+        )
+
+
+def pooled() -> nn.Module:
+    return sp.SpikingSequential(nn.MaxPool2d(2), sp.Leaky(beta=0.9))
+
+
+@pytest.fixture
+def frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray[Any, Any]:
+    monkeypatch.chdir(tmp_path)
+    array = (np.random.default_rng(0).random((5, 11, 9)) < 0.3).astype(np.uint8)
+    np.save("frames.npy", array)
+    return array
+
+
+@pytest.mark.parametrize(
+    ("to", "written"),
+    [
+        ("nir", ["Net.nir"]),
+        ("onnx", ["Net.onnx"]),
+        ("pt2", ["Net.pt2"]),
+        ("openvino", ["Net.bin", "Net.xml"]),
+        ("sanafe", ["Net_sanafe"]),
+    ],
+)
+def test_a_module_becomes_a_file_that_was_compared(
+    to: str, written: list[str], frames: np.ndarray[Any, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", f"{ME}:Net", "--to", to, "--data", "frames.npy"]) == 0
+    out = capsys.readouterr().out
+    if to == "sanafe":
+        assert "simulate 7 steps" in out
+    else:
+        assert "120 outputs of the example compared: all equal" in out
+    assert sorted(p.name for p in Path().iterdir()) == sorted(["frames.npy", *written])
+
+
+def test_without_data_a_shape_stands_for_them(
+    frames: np.ndarray[Any, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = Net()
+    net[0].weight.data += 0.01
+    torch.save(net.state_dict(), "weights.pt")
+    shape = ["--in-shape", "9", "--num-steps", "4", "--weights", "weights.pt"]
+    assert main(["export", f"{ME}:Net", "--to", "nir", "--out", "new/net.nir", *shape]) == 0
+    assert capsys.readouterr().out.startswith("new/net.nir\n24 outputs")
+    x = torch.from_numpy(frames).float()
+    with torch.no_grad():
+        assert torch.equal(read_nir("new/net.nir")(x), net(x))
+
+
+def test_a_run_becomes_a_bundle_and_a_graph(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert launch("fit", "--trainer.max_epochs=1", "--model.network.hidden=[12]") == 0
+    run = str(only_run(folder))
+    before = set(folder.rglob("*"))
+    capsys.readouterr()
+    assert main(["export", run, "--to", "ipu", "--out", "bundle"]) == 0
+    assert "verdict: passes static checks" in capsys.readouterr().out
+    spec = json.loads(Path("bundle/spec.json").read_text(encoding="utf-8"))
+    assert (spec["num_steps"], spec["batch_size"]) == (4, 32)
+    assert spec["loss"] == {"kind": "SquaredHinge", "arguments": {"shift": 0.5}}
+    assert spec["optimizer"] == {"kind": "Adam", "arguments": {"lr": 0.001}}
+
+    checkpoint = str(Path(run, "checkpoints", "best.ckpt"))
+    assert main(["export", checkpoint, "--to", "nir", "--out", "net.nir"]) == 0
+    out = capsys.readouterr().out
+    assert "compared: all equal" in out
+    assert "a spike sets NIR's membrane to 0, theirs not" in out
+    strict = ["export", run, "--to", "nir", "--out", "strict.nir", "--strict"]
+    assert main(strict) == 2
+    assert "reset_mechanism='zero'" in capsys.readouterr().err
+
+    assert main(["check-ipu", run, "--num-steps", "2", "--json", "verdict.json"]) == 0
+    out = capsys.readouterr().out
+    assert "verdict: passes static checks" in out
+    assert "nothing was run on an IPU" in out
+    verdict = json.loads(Path("verdict.json").read_text(encoding="utf-8"))
+    assert verdict["verdict"] == "passes static checks"
+    assert verdict["findings"] == []
+    assert verdict["operators"]["linear"] == 2
+    assert verdict["form"] == "portable, as in a bundle"
+
+    found = built(parsed(run))
+    weights = {k: v.clone() for k, v in found.network.state_dict().items()}
+    for parameter in found.network.parameters():
+        parameter.data.zero_()
+    load_weights(found.network, "bundle/weights.safetensors")
+    assert all(torch.equal(v, weights[k]) for k, v in found.network.state_dict().items())
+    new = {p.relative_to(folder).parts[0] for p in set(folder.rglob("*")) - before}
+    assert new == {"bundle", "net.nir", "verdict.json"}
+
+
+def parsed(network: str) -> Any:
+    import argparse
+
+    return argparse.Namespace(network=network, weights=None)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--to", "onx", "--data", "frames.npy"], "no format 'onx'. Did you mean onnx?"),
+        (["--to", "nir"], "--data is missing"),
+        (["--to", "nir", "--data", "none.npy"], "there is no file none.npy"),
+        (["--to", "nir", "--in-shape", "9"], "give sizes as 2,34,34 and a number of time steps"),
+        (["--to", "nir", "--in-shape", "a", "--num-steps", "3"], "give sizes as 2,34,34"),
+        (["--to", "nir", "--in-shape", "9", "--num-steps", "0"], "give sizes as 2,34,34"),
+        (["--to", "ipu", "--data", "frames.npy"], "a bundle trains: give a run"),
+        (["--to", "nir", "--data", "frames.npy", "--out", "net.h5"], "has to end in .nir"),
+        (["--to", "sanafe", "--data", "frames.npy", "--sample", "11"], "sample 11 of frames"),
+    ],
+)
+def test_what_cannot_be_exported_says_why(
+    args: list[str],
+    message: str,
+    frames: np.ndarray[Any, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["export", f"{ME}:Net", *args]) == 2
+    assert message in capsys.readouterr().err
+    assert [p.name for p in Path().iterdir()] == ["frames.npy"]
+
+
+def test_a_layer_that_a_format_does_not_have_is_named(
+    frames: np.ndarray[Any, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = ["--in-shape", "1,4,4", "--num-steps", "3"]
+    assert main(["export", f"{ME}:pooled", "--to", "nir", *shape]) == 2
+    error = capsys.readouterr().err
+    assert "0 (MaxPool2d): NIR has no maximum; train with nn.AvgPool2d, or export as onnx" in error
