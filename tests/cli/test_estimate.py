@@ -48,7 +48,10 @@ def test_a_checkpoint_is_counted_as_in_its_run(
     runs = set(folder.rglob("*"))
     capsys.readouterr()
     assert main(["estimate", str(run), "--save-activity", "a.json", "--json", "bill.json"]) == 0
-    assert "nJ/inference" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "nJ/inference" in said.out
+    assert "Seed set" not in said.err  # no training begins
+    assert "GPU available" not in said.err
     assert load_activity("a.json") == load_activity(run / "activity_test.json")
     bill, own = (
         json.loads(path.read_text(encoding="utf-8"))
@@ -77,6 +80,17 @@ def test_a_module_on_an_array_of_frames(frames: str, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert "nJ/inference" in out
     assert "counting" not in out  # the progress bar goes to the error stream
+
+
+def test_bills_are_drawn_where_asked(frames: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    asked = ["estimate", f"{ME}:Net", "--data", frames, "--save-activity", "a.json"]
+    assert main([*asked, "--plots", "one"]) == 0
+    both = ["--target", "yin2017-28nm", "--target", "odin-2019"]
+    assert main(["price", "a.json", *both, "--plots", "two"]) == 0
+    drawn = {str(path.relative_to(tmp_path)): path for path in tmp_path.rglob("*.png")}
+    assert set(drawn) == {"one/layers.png", "one/rivals.png", "two/comparison.png"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn.values())
 
 
 @pytest.mark.parametrize(

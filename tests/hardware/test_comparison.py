@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from snnplug.errors import ArgumentError, MeasurementError
 from snnplug.hardware.activity_file import load_activity, save_activity
-from snnplug.hardware.comparison import compare
+from snnplug.hardware.comparison import Comparison, compare
 from snnplug.hardware.records import ElementwiseLayer
 from snnplug.hardware.target import load_target, packaged_targets
 from tests.hardware.test_sparse_digital import network
@@ -75,3 +78,26 @@ def test_every_integer_of_a_record_is_checked() -> None:
             "tuple[Leak, ...]",
             "Window | None",
         }
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e4])
+def test_targets_stand_side_by_side_in_eighty_columns(factor: float) -> None:
+    names = ("energy_nj", "energy_nj_low", "energy_nj_high", "dense_nj", "latency_us")
+    priced = compare(ACTIVITY, ["yin2017-28nm", "odin-2019", "xylo-a2"]).reports
+    scaled = [
+        replace(r, **{n: factor * v for n in names if (v := getattr(r, n)) is not None})
+        for r in priced
+    ]
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(Comparison(tuple(scaled)))
+    head, *lines = console.export_text().splitlines()
+    assert head.split() == ["target", "nJ", "band", "dense", "nJ", "saves", "µs", "mm²"]
+    for r, line in zip(scaled, lines, strict=False):
+        band = re.fullmatch(rf"{r.target} +([\d.,]+) +([\d.,]+) … ([\d.,]+) .*", line.rstrip())
+        if r.energy_nj is None:
+            assert band is None
+            continue
+        assert band is not None, line
+        figures = [float(text.replace(",", "")) for text in band.groups()]
+        expected = [r.energy_nj, r.energy_nj_low, r.energy_nj_high]
+        assert figures == pytest.approx(expected, rel=1e-3, abs=5e-3)
