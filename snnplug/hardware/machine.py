@@ -70,6 +70,19 @@ class Overhead:
 
 
 @dataclass(frozen=True)
+class Duty:
+    """How often an inference begins, for what leaks in between.
+
+    Attributes:
+        inferences_per_s: Inferences that begin in a second.
+        power_gated: Whether the machine is cut off its supply between them, and keeps nothing.
+    """
+
+    inferences_per_s: float
+    power_gated: bool = False
+
+
+@dataclass(frozen=True)
 class Calibration:
     """The published figures that ``kappa`` was set by, and the network assumed for them."""
 

@@ -17,6 +17,7 @@ from snnplug.hardware.machine import (
     Calibration,
     Datapath,
     DenseTwin,
+    Duty,
     Memory,
     Operations,
     Overhead,
@@ -38,6 +39,9 @@ class SparseDigital(Target):
     A layer takes what :class:`~snnplug.hardware.sparse_machine.SparseMachine` says. All of it is
     multiplied by :math:`\kappa` (clock tree, control, wires); leakage is the leakage power times
     the latency. Layers run one after the other, or pipelined; see :meth:`latencies_us`.
+
+    With a table ``duty`` the machine leaks until the next inference begins, unless it is
+    power-gated in between; an inference that takes longer leaks as long as it takes.
 
     The figures of energy hold at ``nominal_v``. At another ``supply_v`` switching energy follows
     :func:`~snnplug.hardware.technology.relative_energy` and leakage power the voltage; the clock
@@ -61,6 +65,7 @@ class SparseDigital(Target):
     calibration: Calibration
     provenance: Mapping[str, Mapping[str, str]]
     twin: DenseTwin | None = None
+    duty: Duty | None = None
 
     def __post_init__(self) -> None:
         """Check what one number alone does not show."""
@@ -70,6 +75,8 @@ class SparseDigital(Target):
             sram__bank_kb=self.sram.bank_kb,
             sram__spike_buffer_kb=self.sram.spike_buffer_kb,
         )
+        if self.duty is not None:
+            require_positive(self.name, duty__inferences_per_s=self.duty.inferences_per_s)
         if not holds(self.sram.partial_row_floor <= 1):
             raise TargetError(
                 f"{self.name}: sram.partial_row_floor is {self.sram.partial_row_floor}; it is a "
@@ -110,7 +117,7 @@ class SparseDigital(Target):
         costs = self._costs(activity, dense=False)
         totals = self._totals(activity, costs)
         leak_uw, cycles = self._leak_uw(activity), add_up(cost.cycles for cost in costs)
-        leakage_pj = leak_uw * totals.latency_us
+        leakage_pj = leak_uw * self._leaking_us(totals.latency_us)
         layers = [
             self._layer_cost(layer, cost, activity.samples, leakage_pj, cycles)
             for layer, cost in zip(activity.layers, costs, strict=True)
@@ -191,7 +198,13 @@ class SparseDigital(Target):
         # µW x µs = pJ
         dynamic = add_up(cost.total_pj for cost in costs)
         latency_us = self._latencies_us(activity, costs)[self._is_pipelined]
-        return 1e-3 * (kappa * dynamic + leak_uw * latency_us)
+        return 1e-3 * (kappa * dynamic + leak_uw * self._leaking_us(latency_us))
+
+    def _leaking_us(self, latency_us: Number) -> Number:
+        """Time that leaks per inference: the latency, or until the next inference begins."""
+        if self.duty is None or self.duty.power_gated:
+            return latency_us
+        return larger(latency_us, 1e6 / self.duty.inferences_per_s)
 
     def _layer_cost(
         self, layer: Layer, cost: LayerDemand, samples: int, leakage_pj: float, cycles: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -243,3 +244,29 @@ def test_impossible_descriptions_are_refused(change: dict[str, dict[str, float]]
     ((table, values),) = change.items()
     with pytest.raises(TargetError):
         replace(TARGET, **{table: replace(getattr(TARGET, table), **values)})
+
+
+def test_a_machine_that_waits_leaks_until_its_next_inference(tmp_path: Path) -> None:
+    def target(per_s: float, gated: str = "false") -> SparseDigital:
+        path = tmp_path / "waits.toml"
+        path.write_text(
+            'schema = 1\nextends = "yin2017-28nm"\nname = "waits"\nsummary = "s"\n'
+            f"[duty]\ninferences_per_s = {per_s}\npower_gated = {gated}\n"
+            '[provenance]\n"duty.inferences_per_s" = { source = "s", evidence = "assumed" }\n'
+        )
+        found = load_target(path)
+        assert isinstance(found, SparseDigital)
+        return found
+
+    activity = mlp(*MLP256)
+    always = load_target("yin2017-28nm").price(activity)
+    assert always.latency_us is not None
+    power_uw = 1e3 * always.parts_nj["leakage"] / always.latency_us
+    waits = target(100.0).price(activity)
+    assert waits.parts_nj["leakage"] == pytest.approx(1e-3 * power_uw * 1e4, rel=1e-12)  # 10 ms
+    assert waits.energy_nj == pytest.approx(sum(waits.parts_nj.values()), rel=1e-12)
+    assert waits.latency_us == always.latency_us
+    for other in (target(100.0, "true"), target(1e9)):  # cut off; never waits
+        assert other.price(activity).parts_nj == pytest.approx(always.parts_nj, rel=1e-12)
+    with pytest.raises(TargetError, match=r"duty\.inferences_per_s is 0"):
+        target(0.0)
