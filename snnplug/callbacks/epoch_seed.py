@@ -33,18 +33,19 @@ class EpochSeed(pl.Callback):
     """
 
     def __init__(self) -> None:
-        self._resumed = False
+        self._seeded: int | None = None
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Seed the loader of the epoch that follows the checkpoint's."""
-        self._resumed = True
-        _seed(checkpoint["epoch"] + 1, _LOADER)
+        self._seeded = checkpoint["epoch"] + 1
+        _seed(self._seeded, _LOADER)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seed the loader of an epoch, unless it runs already."""
-        if not self._resumed:
+        # What searches for a learning rate or a batch size restores a checkpoint before epoch 0.
+        if self._seeded != trainer.current_epoch:
             _seed(trainer.current_epoch, _LOADER)
-        self._resumed = False
+        self._seeded = None
 
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int

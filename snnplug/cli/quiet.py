@@ -16,6 +16,8 @@ def quieten() -> None:
     # Lightning's own way of gathering between processes.
     warnings.filterwarnings("ignore", message=".*distributed.nn.functional.all_gather is dep.*")
     warnings.filterwarnings("ignore", message=".*The number of training batches.*")
+    # A hook that does nothing but for fsdp2.
+    warnings.filterwarnings("ignore", message=".*model that overrides the configure_model.*")
     # Nothing behind a network changes what it returned.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor.*")
     # torch's own way of gathering a parted checkpoint.

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 import yaml
 from jsonargparse import set_parsing_settings
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
@@ -35,6 +36,7 @@ import snnplug.networks.spike_train
 import snnplug.training.encoding
 import snnplug.training.losses  # noqa: F401
 from snnplug import backends
+from snnplug.callbacks.accuracy_energy_score import AccuracyEnergyScore
 from snnplug.callbacks.data_time import DataTime
 from snnplug.callbacks.energy_front import EnergyFront
 from snnplug.callbacks.energy_penalty import EnergyPenalty
@@ -93,6 +95,7 @@ class SnnplugCLI(LightningCLI):
         """Add the sections, and what follows from the data."""
         parser.add_lightning_class_args(HardwareTarget, "hardware")
         parser.add_lightning_class_args(EnergyPenalty, "energy")
+        parser.add_lightning_class_args(AccuracyEnergyScore, "score")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(EpochMetrics, "epoch_metrics")
@@ -232,11 +235,23 @@ class SnnplugCLI(LightningCLI):
             trainer.test(
                 self.model,
                 datamodule=self.datamodule,
-                ckpt_path=best,
+                ckpt_path=None if load_average(trainer, self.model, best) else best,
                 verbose=False,
                 weights_only=True,
             )
         print_summary(trainer, best)
+
+
+def load_average(trainer: pl.Trainer, model: pl.LightningModule, best: str) -> bool:
+    """Load the averaged weights of a checkpoint, if the run averages them.
+
+    What was validated and priced is the average; Lightning's callback would restore what went into
+    it.
+    """
+    if not any(isinstance(c, WeightAveraging) for c in trainer.callbacks):  # type: ignore[attr-defined]
+        return False
+    model.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
+    return True
 
 
 _FOUND_BY_LIGHTNING = ("best", "last", "hpc", "registry")

@@ -281,6 +281,29 @@ def reset(network: nn.Module) -> None:
             module.reset_mem()
 
 
+def release(network: nn.Module) -> None:
+    """Let go of the hidden state of every spiking neuron in ``network``, and of its memory.
+
+    The next call begins at rest, with a batch of any size. Whatever averages or copies the buffers
+    of a network then finds none that have the shape of a batch.
+
+    Args:
+        network: Any module that holds spiking neurons, at any depth.
+
+    Example:
+        >>> from snnplug import Leaky
+        >>> net = nn.Sequential(Leaky(beta=0.9, init_hidden=True))
+        >>> _ = net(torch.ones(1, 2))
+        >>> release(net)
+        >>> net[0].mem
+        tensor([])
+    """
+    for name in hidden_state(network):
+        owner, _, buffer = name.rpartition(".")
+        module = network.get_submodule(owner)
+        module._buffers[buffer] = torch.zeros(0, device=getattr(module, buffer).device)
+
+
 def hidden_state(network: nn.Module) -> list[str]:
     """Return the names of the buffers in which the neurons of a network keep their state.
 

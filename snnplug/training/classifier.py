@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -15,7 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from snnplug import backends
 from snnplug.backends.base import Prepared
 from snnplug.errors import ArgumentError, BackendError
-from snnplug.neurons.base import hidden_state, reset
+from snnplug.neurons.base import hidden_state, release, reset
 from snnplug.training import fully_sharded
 from snnplug.training.decoding import Decoding, decode
 from snnplug.training.encoding import Encoding
@@ -119,6 +120,7 @@ class SpikingClassifier(pl.LightningModule):
             if self._prepared.note:
                 rank_zero_info(f"backend {self._prepared.backend}: {self._prepared.note}")
         out = self._prepared(frames)
+        release(self.network)
         # What is summed over time, counts and losses, is summed in single precision at least.
         spk, cur = (_single(x) for x in (out if isinstance(out, tuple) else (out, out)))
         if spk.shape[-1] != self.num_classes:
@@ -199,6 +201,34 @@ class SpikingClassifier(pl.LightningModule):
     def _restart_encoder(self) -> None:
         if self.encoder is not None:
             self.encoder.restart()
+
+    @property
+    def lr(self) -> float | None:
+        """Learning rate of the optimiser; None before there is one.
+
+        Setting it, as Lightning's ``LearningRateFinder`` does, moves the schedule along.
+        """
+        optimizers = self._trainer.optimizers if self._trainer is not None else []
+        return float(optimizers[0].param_groups[0]["lr"]) if optimizers else None
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+                if "initial_lr" in group:
+                    group["initial_lr"] = lr
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler: Any = config.scheduler
+            if hasattr(scheduler, "base_lrs"):
+                scheduler.base_lrs = [lr] * len(scheduler.base_lrs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SpikingClassifier:
+        """Copy all but what makes optimisers, which holds on to the whole command line."""
+        memo |= {id(maker): maker for maker in (self.optimizer, self.lr_scheduler)}
+        memo[id(self)] = copy = type(self).__new__(type(self))
+        vars(copy).update(deepcopy(self.__getstate__(), memo))
+        return copy
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what holds on to this very network; a copy prepares its own."""
