@@ -2,3 +2,4 @@
 
 from snnplug.backends.registry import get as get
 from snnplug.backends.registry import names as names
+from snnplug.backends.registry import trainer_kwargs as trainer_kwargs

@@ -38,7 +38,7 @@ class Prepared:
         self.network = network
         self.backend = backend
         self.note = note
-        self._mode = mode
+        self._mode: execution.Mode = mode
         self._run = run
 
     def __call__(self, frames: Tensor) -> Any:
@@ -48,6 +48,11 @@ class Prepared:
                 return self._run(frames)
         with execution.running("fused" if self._run is not None else self._mode):
             return self.network(frames)
+
+    def release(self) -> None:
+        """Leave the device to another model, where only one at a time can be on it."""
+        if callable(release := getattr(self._run, "release", None)):
+            release()
 
 
 def watched(network: nn.Module) -> bool:
@@ -70,12 +75,14 @@ class Backend(ABC):
         name: In the registry.
         precisions: Lightning's names of the precisions that it is tested or meant for.
         accelerator: The Lightning accelerator that it needs; None: any.
-        trains: Whether gradients come back.
+        strategy: The Lightning strategy that it needs; None: any.
+        trains: Whether gradients come back to the host.
     """
 
     name: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]] = ("32-true", "bf16-mixed", "64-true")
     accelerator: ClassVar[str | None] = None
+    strategy: ClassVar[str | None] = None
     trains: ClassVar[bool] = True
 
     @abstractmethod

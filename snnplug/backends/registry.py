@@ -15,6 +15,7 @@ _BACKENDS = {
     "compiled": "compiled.Compiled",
     "cuda": "cuda.Cuda",
     "mps": "mps.Mps",
+    "ipu": "ipu.backend.Ipu",
 }
 
 
@@ -38,6 +39,29 @@ def get(name: str) -> Backend:
     """
     if name not in _BACKENDS:
         raise BackendError(f"backend {name!r} is unknown. {did_you_mean(name, names())}")
-    module, _, cls = _BACKENDS[name].partition(".")
+    module, _, cls = _BACKENDS[name].rpartition(".")
     found: Backend = getattr(import_module(f"snnplug.backends.{module}"), cls)()
     return found
+
+
+def trainer_kwargs(name: str) -> dict[str, str]:
+    """Return what ``Trainer`` needs for a backend: its accelerator and strategy, if it has any.
+
+    Args:
+        name: One of :func:`names`.
+
+    Raises:
+        BackendError: There is no backend of this name, or it does not run here.
+
+    Example:
+        >>> trainer_kwargs("fused")
+        {}
+    """
+    backend = get(name)
+    runs, reason = backend.available()
+    if not runs:
+        raise BackendError(f"backend {name!r} does not run here: {reason}")
+    if name == "ipu":
+        import_module("snnplug.backends.ipu.strategy")  # registers both
+    wanted = {"accelerator": backend.accelerator, "strategy": backend.strategy}
+    return {key: value for key, value in wanted.items() if value is not None}

@@ -17,7 +17,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-# Imported for their short names in recipes: `class_path: DenseSNN`.
+# Imported for their short names in recipes: `class_path: DenseSNN`; `accelerator: ipu`.
+import snnplug.backends.ipu.strategy
 import snnplug.callbacks.num_steps_sweep
 import snnplug.callbacks.sample_boosting
 import snnplug.callbacks.spike_metrics
@@ -139,17 +140,14 @@ class SnnplugCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse a backend that does not run here or on this accelerator, before anything runs."""
         config = self.config.get(self.config.get("subcommand") or "", self.config)
-        backend = backends.get(config.backend)
-        runs, reason = backend.available()
-        if not runs:
-            raise BackendError(f"backend {backend.name!r} does not run here: {reason}")
-        needed, given = backend.accelerator, config.trainer.get("accelerator")
-        if needed is not None and given not in ("auto", "gpu", needed):
-            raise BackendError(
-                f"backend {backend.name!r} needs trainer.accelerator {needed!r}, not {given!r}"
-            )
-        if needed is not None:
-            config.trainer.accelerator = needed
+        needed = backends.trainer_kwargs(config.backend)
+        for option, value in needed.items():
+            given = config.trainer.get(option)
+            if given not in (None, "auto", "gpu" if value == "cuda" else "auto", value):
+                raise BackendError(
+                    f"backend {config.backend!r} needs trainer.{option} {value!r}, not {given!r}"
+                )
+            config.trainer[option] = value
 
     def _parse_ckpt_path(self) -> None:
         """Find the run to continue, and say where the recipe differs from what it began with.

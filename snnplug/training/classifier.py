@@ -161,14 +161,18 @@ class SpikingClassifier(pl.LightningModule):
             if lengths
             else self.loss(cur, targets)
         )
-        accuracy = cast(MulticlassAccuracy, self.accuracy[f"{stage}_acc"])
         decided = decode(spk.detach(), cur.detach(), self.decoding)
+        self.observe(stage, loss, decided, targets)
+        return loss, decided
+
+    def observe(self, stage: str, loss: Tensor, decided: Tensor, targets: Tensor) -> None:
+        """Log the loss of a batch, and how many of its decisions, ``(B,)``, are right."""
+        accuracy = cast(MulticlassAccuracy, self.accuracy[f"{stage}_acc"])
         accuracy(decided, targets)
         mean = cast(MeanLoss, self.mean_loss[f"{stage}_loss"])
         mean.update(loss, len(targets))
         self.log(f"{stage}/loss", mean, on_step=False, on_epoch=True)
         self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, prog_bar=True)
-        return loss, decided
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

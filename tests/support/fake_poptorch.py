@@ -3,7 +3,9 @@
 It is no simulator. It differentiates the exported forward graph, as PopART does, so a backward of
 its own is lost; fixes the shapes of the first call; takes the optimiser's step itself; leaves host
 weights stale until ``copyWeightsToHost``. It knows nothing of numerics in half precision, memory,
-scheduling, failing compilations or aliasing of views. Signatures: ``poptorch_api.json``.
+scheduling, failing compilations or aliasing of views. Signatures: ``poptorch_api.json``. Weights of
+half precision it rounds to the nearest, after a step in the type of the optimiser's states; where
+that is not given it takes half precision for them, which is the worse of what can happen.
 """
 
 from __future__ import annotations
@@ -43,6 +45,19 @@ class _TrainingOptions:
         return self
 
 
+class _PrecisionOptions:
+    def __init__(self, popart_options: Any) -> None:
+        self._options = popart_options
+
+    def enableStochasticRounding(self, enabled: bool) -> _PrecisionOptions:  # noqa: N802
+        self._options["stochastic_rounding"] = enabled
+        return self
+
+    def setPartialsType(self, dtype: torch.dtype) -> _PrecisionOptions:  # noqa: N802
+        self._options["partials"] = dtype
+        return self
+
+
 class Options:
     def __init__(self) -> None:
         self._values: dict[str, Any] = {
@@ -52,10 +67,15 @@ class Options:
             "output_mode": OutputMode.Default,
         }
         self._training = _TrainingOptions(self._values)
+        self._precision = _PrecisionOptions(self._values)
 
     @property
     def Training(self) -> _TrainingOptions:  # noqa: N802
         return self._training
+
+    @property
+    def Precision(self) -> _PrecisionOptions:  # noqa: N802
+        return self._precision
 
     def deviceIterations(self, device_iterations: int) -> Options:  # noqa: N802
         self._values["device_iterations"] = device_iterations
@@ -108,14 +128,37 @@ def for_loop(count: int, body: Callable[..., Any], inputs: list[Tensor]) -> list
 _TRAINING = [False]
 
 
+def ipuHardwareIsAvailable(num_ipus: int = 1) -> bool:  # noqa: N802
+    return True
+
+
+_TYPES = (
+    "accum_type",
+    "first_order_momentum_accum_type",
+    "second_order_momentum_accum_type",
+    "velocity_accum_type",
+)
+
+
+def _on_device(base: Any) -> Any:
+    """Return torch's optimiser with what ``poptorch.optim`` adds, and a type that says so."""
+
+    class Optimizer(base):  # type: ignore[misc]
+        def __init__(self, params: Any, **given: Any) -> None:
+            self.loss_scaling = given.pop("loss_scaling", None) or 1.0
+            self.state_types = {given.pop(n, None) for n in _TYPES} - {None}
+            super().__init__(params, **given)
+
+    Optimizer.__name__ = base.__name__
+    Optimizer.base = base
+    return Optimizer
+
+
 class _Optim:
     """``poptorch.optim``: what the device has."""
 
-    SGD, Adam, AdamW, RMSprop = (
-        torch.optim.SGD,
-        torch.optim.Adam,
-        torch.optim.AdamW,
-        torch.optim.RMSprop,
+    SGD, Adam, AdamW, RMSprop = map(
+        _on_device, (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
     )
 
 
@@ -135,13 +178,18 @@ class PoplarExecutor:
     ) -> None:
         if getattr(model, "_wrapped_by_poptorch", False):
             raise Error("model has already been wrapped")
-        if training and optimizer is not None and type(optimizer) not in _ON_DEVICE:
+        if (
+            training
+            and optimizer is not None
+            and getattr(optimizer, "base", type(optimizer)) not in _ON_DEVICE
+        ):
             raise Error(f"Unsupported optimizer type {type(optimizer).__name__}")
         model._wrapped_by_poptorch = True  # type: ignore[assignment]
         self._host, self._training, self._given = model, training, optimizer
         self._options = options if options is not None else Options()
         self._graph: nn.Module | None = None
         self._shapes: list[tuple[torch.Size, torch.dtype]] = []
+        self._attached = False
 
     def isCompiled(self) -> bool:  # noqa: N802
         return self._graph is not None
@@ -166,6 +214,7 @@ class PoplarExecutor:
             raise Error("The last operation is no loss; use poptorch.identity_loss")
         self._graph = program.module()
         self._shapes = [(x.shape, x.dtype) for x in args]
+        self._attached = True
         self._make_optimizer()
 
     def _host_dry_run(self, micro: tuple[Tensor, ...]) -> None:
@@ -180,13 +229,34 @@ class PoplarExecutor:
             if self._given is not None
             else torch.optim.SGD(self._host.parameters(), 0.01)
         )
+        kind = getattr(given, "base", type(given))
         settings = {
             key: value
             for key, value in given.defaults.items()
-            if key in inspect.signature(type(given)).parameters and key != "fused"
+            if key in inspect.signature(kind).parameters and key != "fused"
         }
         settings |= {"lr": given.param_groups[0]["lr"]}
-        self._device_optimizer = type(given)(self._graph.parameters(), **settings)
+        self._scale = getattr(given, "loss_scaling", 1.0)
+        wide = getattr(given, "state_types", set()) == {torch.float32}
+        self._stepped = [
+            (p, p.detach().float().requires_grad_() if wide and p.dtype is torch.half else p)
+            for p in self._graph.parameters()
+        ]
+        self._device_optimizer = kind([q for _, q in self._stepped], **settings)
+
+    def _update(self) -> None:
+        """Step in the type of the states, then round."""
+        for p, q in self._stepped:
+            if p.grad is not None:
+                grad = p.grad.to(q.dtype) / self._scale
+                with torch.no_grad():
+                    q.copy_(p)
+                q.grad = grad
+        self._device_optimizer.step()
+        with torch.no_grad():
+            for p, q in self._stepped:
+                p.copy_(q)
+                p.grad = None
 
     def setOptimizer(self, optimizer: torch.optim.Optimizer) -> None:  # noqa: N802
         for group, new in zip(
@@ -201,19 +271,44 @@ class PoplarExecutor:
             for name, parameter in self._host.named_parameters():
                 parameter.copy_(device[name])
 
+    def copyWeightsToDevice(self) -> None:  # noqa: N802
+        assert self._graph is not None
+        host = dict(self._host.named_parameters())
+        with torch.no_grad():
+            for name, parameter in self._graph.named_parameters():
+                parameter.copy_(host[name])
+
+    def attachToDevice(self) -> None:  # noqa: N802
+        if self._attached or self._graph is None:
+            raise Error("attached already, or not compiled")
+        self._attached = True
+
+    def detachFromDevice(self) -> None:  # noqa: N802
+        if not self._attached:
+            raise Error("not attached")
+        self._attached = False
+
+    def isAttachedToDevice(self) -> bool:  # noqa: N802
+        return self._attached
+
     def destroy(self) -> None:
-        self._graph, self._shapes = None, []
+        self._graph, self._shapes, self._attached = None, [], False
 
     def __call__(self, *args: Tensor, **kwargs: Any) -> Any:
         if self._graph is None:
             self.compile(*args)
+        if not self._attached:
+            raise Error("the model is not attached to a device")
         self._check_tensors(args)
         if [(x.shape, x.dtype) for x in args] != self._shapes:
             raise Error(f"Input shapes {[tuple(x.shape) for x in args]} changed after compilation")
         count = self._options.micro_batches() if self._training else 1
         accumulate = self._options._values["gradient_accumulation"]
         steps = [self._step(self._micro(args, k), k, accumulate) for k in range(count)]
-        return steps[-1]  # OutputMode.Final, the default of training
+        if self._options._values["output_mode"] is not OutputMode.All:
+            return steps[-1]  # OutputMode.Final, the default of training
+        outputs, losses = zip(*steps, strict=True)
+        return torch.cat(outputs), torch.stack(losses)
 
     def _step(self, micro: tuple[Tensor, ...], number: int, accumulate: int) -> Any:
         assert self._graph is not None
@@ -221,13 +316,11 @@ class PoplarExecutor:
         if not self._training:
             with torch.no_grad():
                 return self._graph(*converted)
-        if number % accumulate == 0:
-            self._device_optimizer.zero_grad()
         output, loss = self._graph(*converted)
         if loss.requires_grad:
-            (loss / accumulate).backward()
+            (loss * (self._scale / accumulate)).backward()
         if (number + 1) % accumulate == 0:
-            self._device_optimizer.step()
+            self._update()
         return output.detach(), loss.detach()  # the backward pass ran on the device
 
     def _micro(self, args: tuple[Tensor, ...], number: int) -> tuple[Tensor, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from snnplug.backends.ipu.bundle.device import SMALLEST_EPS
 from snnplug.backends.ipu.bundle.portable import Network, TrainingStep
 from snnplug.backends.ipu.bundle.tensors import read_tensors, write_tensors
 from snnplug.backends.ipu.readiness import OPTIMIZERS, Readiness, check_ipu
@@ -42,12 +43,14 @@ weights; what `train` writes loads back with
 """
 
 
-def training_step(network: nn.Module, loss: nn.Module) -> TrainingStep:
+def training_step(network: nn.Module, loss: nn.Module, half: bool = False) -> TrainingStep:
     """Return the step that a bundle trains: the portable form of a network with its loss.
 
     Args:
         network: A chain of layers.
         loss: ``SquaredHinge`` or ``CountCrossEntropy``.
+        half: Weights of products, and spikes between layers, in float16; membranes, decays,
+            thresholds, counts and the loss stay in float32.
 
     Shape:
         - the step: frames ``(T, B, *)`` and targets ``(B,)`` → spike counts ``(B, C)`` and the loss
@@ -63,7 +66,7 @@ def training_step(network: nn.Module, loss: nn.Module) -> TrainingStep:
         >>> counts.shape, loss.shape
         (torch.Size([2, 3]), torch.Size([]))
     """
-    portable = Network(describe_network(network))
+    portable = Network(describe_network(network)).convert(torch.float16 if half else torch.float32)
     portable.load(tensors_of(network))
     portable.train(network.training)
     return TrainingStep(portable, _described(loss))
@@ -80,6 +83,7 @@ def write_bundle(
     lr: float = 1e-3,
     seed: int = 0,
     options: Mapping[str, int] | None = None,
+    half: bool = False,
 ) -> Readiness:
     """Write a folder that trains or runs the network where the Poplar SDK is.
 
@@ -95,6 +99,8 @@ def write_bundle(
         seed: Of the order of samples, and on the device.
         options: ``device_iterations``, ``replication_factor``, ``gradient_accumulation``; 1 each
             unless given.
+        half: As for :func:`training_step`; the optimiser keeps float32 states, scales the loss, and
+            has an ``eps`` that float16 can tell from 0.
 
     Returns:
         The checker's verdict on the step that the bundle trains.
@@ -122,7 +128,8 @@ def write_bundle(
     if unknown := set(options or {}) - set(chosen):
         raise ArgumentError(f"option {', '.join(unknown)}; there are {', '.join(chosen)}")
     chosen |= options or {}
-    step = training_step(network, loss)
+    step = training_step(network, loss, half)
+    arguments = {"lr": lr} | ({"eps": SMALLEST_EPS} if half and optimizer != "SGD" else {})
     example = _example(in_shape, num_steps, batch_size)
     report = check_ipu(step, example, optimizer)
     spec = {
@@ -132,7 +139,8 @@ def write_bundle(
         "num_steps": num_steps,
         "batch_size": batch_size,
         "loss": _described(loss),
-        "optimizer": {"kind": optimizer, "arguments": {"lr": lr}},
+        "optimizer": {"kind": optimizer, "arguments": arguments},
+        "weights": "float16" if half else "float32",
         "options": chosen,
         "seed": seed,
     }
@@ -167,6 +175,11 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     own = tensors_of(network)
     if tensors.keys() != own.keys() or any(tensors[k].shape != own[k].shape for k in own):
         raise ArgumentError(f"{path} holds the weights of another network")
+    take_over(network, tensors)
+
+
+def take_over(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy the tensors of a portable form into the network that it was made of."""
     state = network.state_dict()
     with torch.no_grad():
         for name in state.keys() & tensors.keys():

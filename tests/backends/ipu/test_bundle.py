@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,6 +203,76 @@ def test_contract_training_on_the_double_equals_training_on_the_cpu(
     for key, value in cpu.items():
         torch.testing.assert_close(ipu[key], value, rtol=1e-4, atol=1e-6)
     assert not torch.equal(cpu["2.weight"], start["2.weight"])
+
+
+@pytest.fixture
+def half_bundle(tmp_path: Path) -> Path:
+    network = sp.SpikingSequential(nn.Linear(6, 8), sp.Leaky(0.9), nn.Linear(8, 3), sp.Leaky(0.9))
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    write_bundle(
+        tmp_path / "b", network, CountCrossEntropy(), (6,), STEPS, BATCH, lr=0.02, half=True
+    )
+    targets = np.arange(48) % 3
+    frames = np.random.default_rng(0).random((STEPS, 48, 6)) < 0.1
+    frames[:, np.arange(48), 2 * targets] = True  # inputs 1, 3 and 5 are nearly silent
+    frames[:, :, 5] = False  # and this one has no gradient at all
+    np.save(tmp_path / "x.npy", frames.astype(np.uint8))
+    np.save(tmp_path / "y.npy", targets)
+    return tmp_path
+
+
+def trained_half(folder: Path) -> dict[str, Tensor]:
+    run.main(arguments(folder, "train", "ipu", "h", f"--targets={folder}/y.npy", "--epochs=8"))
+    return tensors.read_tensors(folder / "h")
+
+
+def test_contract_half_precision_learns_and_stays_finite(
+    half_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "poptorch", fake_poptorch)
+    found = trained_half(half_bundle)
+    losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(value.isfinite().all() for value in found.values())
+    assert found["0.weight"].dtype is torch.float16
+    assert found["1.beta"].dtype is torch.float32
+
+    # With what torch's optimiser has of itself, the same training ends in NaN.
+    def plain(poptorch: Any, kind: str, arguments: dict[str, Any], parameters: Any, *_: Any) -> Any:
+        return getattr(poptorch.optim, kind)(parameters, lr=arguments["lr"])
+
+    monkeypatch.setattr(run, "device_optimizer", plain)
+    assert not trained_half(half_bundle)["0.weight"].isfinite().all()
+
+
+def test_half_precision_on_the_cpu_infers_and_does_not_train(half_bundle: Path) -> None:
+    with pytest.raises(SystemExit, match=r"float16, which trains on an IPU only.*Nothing was run"):
+        run.main(arguments(half_bundle, "train", "cpu", "n", f"--targets={half_bundle}/y.npy"))
+    run.main(arguments(half_bundle, "infer", "cpu", "counts.npy"))
+    assert np.load(half_bundle / "counts.npy").any()
+
+
+def test_in_half_precision_membranes_and_counts_are_single() -> None:
+    """1500 steps of 0.0015 and a decay of 0.999: 1.1658 by the sum; float16 makes it 1.33."""
+    network = sp.SpikingSequential(nn.Linear(1, 1, bias=False), sp.Leaky(0.999, threshold=1.16))
+    with torch.no_grad():
+        network[0].weight.fill_(0.0015)
+    step = training_step(network, CountCrossEntropy(), half=True)
+    drive = float(step.network.chain[0].weight.detach())
+    first = next(t for t in range(1, 3000) if drive * (1 - 0.999**t) / 0.001 > 1.16)
+    spk, _ = step.network(torch.ones(first + 5, 1, 1))
+    assert spk.dtype is torch.float16
+    assert int(spk.flatten().nonzero()[0]) == first - 1
+    always = sp.SpikingSequential(nn.Linear(1, 1), sp.Leaky(0.0, reset_mechanism="none"))
+    with torch.no_grad():
+        always[0].weight.fill_(5.0)
+    counts, loss = training_step(always, CountCrossEntropy(), half=True)(
+        torch.ones(2051, 1, 1), torch.tensor([0])
+    )
+    assert counts.item() == 2051  # a float16 stops at 2048
+    assert loss.dtype is torch.float32
 
 
 def test_nothing_trains_silently_on_the_cpu(bundle: Path) -> None:

@@ -183,6 +183,7 @@ class Network(nn.Module):
         super().__init__()
         self.names: list[str] = [layer["name"] for layer in spec["layers"]]
         self.loss_on: str = spec["loss_on"]
+        self.dtype = torch.float32
         self.chain = nn.ModuleList(
             [
                 Neurons(layer)
@@ -195,7 +196,7 @@ class Network(nn.Module):
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return output spikes, and what the loss looks at."""
         num_steps, batch = frames.shape[0], frames.shape[1]
-        x = cur = frames
+        x = cur = frames.half() if self.dtype is torch.float16 else frames
         for layer in self.chain:
             if isinstance(layer, Neurons):
                 cur = x
@@ -204,6 +205,14 @@ class Network(nn.Module):
                 flat = layer(x.reshape(num_steps * batch, *x.shape[2:]))
                 x = flat.reshape(num_steps, batch, *flat.shape[1:])
         return x, (cur if self.loss_on == "current" else x)
+
+    def convert(self, dtype: torch.dtype) -> Network:
+        """Give the weights of products this dtype; what the neurons hold stays in float32."""
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                module.to(dtype)
+        self.dtype = dtype
+        return self
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor under the name that it has in the network that was exported."""

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .device import BatchFirst, device_optimizer, device_options
 from .portable import Network, TrainingStep
 from .tensors import read_tensors, write_tensors
 
@@ -64,17 +65,19 @@ def poptorch_or_exit() -> Any:
     return poptorch
 
 
-def optimizer(module: Any, spec: dict[str, Any], parameters: Any) -> Any:
-    """Return the optimiser of the description, of ``torch.optim`` or ``poptorch.optim``."""
-    return getattr(module, spec["kind"])(parameters, **spec["arguments"])
-
-
 def train_on_cpu(
     network: Network, spec: dict[str, Any], frames: Any, targets: Any, epochs: int
 ) -> list[float]:
     """Train, and return the mean loss of every epoch."""
+    if network.dtype is torch.float16:
+        raise SystemExit(
+            "the bundle is in float16, which trains on an IPU only: torch keeps the "
+            "optimiser's states in float16 too, where they become NaN. For the CPU, write a "
+            "bundle in float32. Nothing was run."
+        )
     step = TrainingStep(network, spec["loss"])
-    optim = optimizer(torch.optim, spec["optimizer"], network.parameters())
+    chosen = spec["optimizer"]
+    optim = getattr(torch.optim, chosen["kind"])(network.parameters(), **chosen["arguments"])
     means = []
     for epoch in range(epochs):
         losses = []
@@ -98,13 +101,13 @@ def train_on_ipu(
     micro batches.
     """
     poptorch = poptorch_or_exit()
-    options = poptorch.Options()
-    options.deviceIterations(spec["options"]["device_iterations"])
-    options.replicationFactor(spec["options"]["replication_factor"])
-    options.Training.gradientAccumulation(spec["options"]["gradient_accumulation"])
-    options.randomSeed(spec["seed"])
+    half = network.dtype is torch.float16
+    options = device_options(poptorch, spec["options"], spec["seed"], half)
     step = BatchFirst(TrainingStep(network, spec["loss"], poptorch.identity_loss))
-    optim = optimizer(poptorch.optim, spec["optimizer"], network.parameters())
+    chosen = spec["optimizer"]
+    optim = device_optimizer(
+        poptorch, chosen["kind"], chosen["arguments"], network.parameters(), half
+    )
     model = poptorch.trainingModel(step, options, optim)
     calls = 1
     for factor in spec["options"].values():
@@ -121,23 +124,12 @@ def train_on_ipu(
     return means
 
 
-class BatchFirst(torch.nn.Module):
-    """A step whose frames come as ``(B, T, *)``, the axis that PopTorch splits in front."""
-
-    def __init__(self, step: TrainingStep) -> None:
-        super().__init__()
-        self.step = step
-
-    def forward(self, frames: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return spike counts and the loss."""
-        result: tuple[Tensor, Tensor] = self.step(frames.transpose(0, 1), targets)
-        return result
-
-
 def infer(network: Network, spec: dict[str, Any], frames: Any, device: str) -> Any:
     """Return the output spike counts ``(N, C)``."""
     network.eval()
     call: Callable[[Tensor], tuple[Tensor, Tensor]] = network
+    if device == "cpu":  # torch 2.0 multiplies no float16 there
+        network.convert(torch.float32)
     if device == "ipu":
         call = poptorch_or_exit().inferenceModel(network)
     size, found = spec["batch_size"], []
@@ -176,7 +168,7 @@ def main(argv: list[str] | None = None) -> None:
     folder = pathlib.Path(args.bundle)
     spec = read_spec(folder)
     torch.manual_seed(spec["seed"])
-    network = Network(spec)
+    network = Network(spec).convert(getattr(torch, spec.get("weights", "float32")))
     network.load(read_tensors(folder / "weights.safetensors"))
     frames = np.load(args.frames, mmap_mode="r", allow_pickle=False)
     check_frames(frames, spec)
