@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from snnplug.errors import ArgumentError
 from snnplug.kernels.time_loop import time_loop
+from snnplug.neurons.decay_precision import warn_if_rounded
 from snnplug.surrogate import HardFire
 
 State = tuple[Tensor, ...]
 _HALF = (torch.float16, torch.bfloat16)
+_DECAYS = ("beta", "alpha")
 SpikeFunction = Callable[[Tensor], Tensor]
 
 
@@ -84,10 +86,25 @@ class SequenceNeuron(snn.SpikingNeuron):  # type: ignore[misc]  # snnTorch ships
 
     def _keep(self, name: str, value: float | Tensor, learn: bool) -> None:
         """Keep a copy of ``value`` under ``name``: a parameter if it is learned, else a buffer."""
+        own = _own(value)
+        if name in _DECAYS and not isinstance(value, Tensor):
+            warn_if_rounded(name, torch.tensor(value, dtype=torch.float64), own)
         if learn:
-            self.register_parameter(name, nn.Parameter(_own(value)))
+            self.register_parameter(name, nn.Parameter(own))
         else:
-            self.register_buffer(name, _own(value))
+            self.register_buffer(name, own)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SequenceNeuron:
+        """Move or convert, and say if a decay comes out as another one."""
+        before = {
+            name: value.detach()
+            for name in _DECAYS
+            if isinstance(value := getattr(self, name, None), Tensor)
+        }
+        super()._apply(fn, recurse)
+        for name, value in before.items():
+            warn_if_rounded(name, value, getattr(self, name))
+        return self
 
     def _spike(self, shifted: Tensor) -> Tensor:
         """Return the spikes of ``mem - threshold``; snnTorch's functions give float32 only."""

@@ -124,10 +124,11 @@ class LearnableLIF(SequenceNeuron):
         delayed = self.reset_delay or self._reset_mechanism == "none"
         if not delayed or self.beta.dim() > max(cur.dim() - 2, 0):
             return super().sequence(cur, state)
-        one = torch.ones((), dtype=cur.dtype, device=cur.device)
+        # Two: scan refuses one tensor that comes in twice.
+        one, also = cur.new_ones(()), cur.new_ones(())
         dynamics = Dynamics(self._reset_mechanism, self.spike_grad, self.detach_reset)
         scaled = cur / self.threshold.to(cur.dtype)
-        spk, mem = lif(scaled, state[0], self.beta, one, one, dynamics)
+        spk, mem = lif(scaled, state[0], self.beta, one, also, dynamics)
         return spk, (mem,)
 
     def _passed(self, spk: Tensor) -> Tensor:

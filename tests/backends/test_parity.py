@@ -1,7 +1,8 @@
 """Every backend gives what eager gives: spikes to the last bit, gradients but for their sums.
 
 The tolerances of gradients are those of another order of summation. bfloat16 rounds a product to
-eight bits, so that gradients that pass through two of them may differ by two roundings.
+eight bits, so that gradients that pass through two of them may differ by two roundings; float16 to
+eleven.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ PRECISIONS = {
     "32-true": (torch.float32, contextlib.nullcontext, 1e-5),
     "64-true": (torch.float64, contextlib.nullcontext, 1e-12),
     "bf16-mixed": (torch.float32, lambda: torch.autocast("cpu", torch.bfloat16), 2 * 2**-8),
+    "16-mixed": (torch.float32, lambda: torch.autocast("cpu", torch.float16), 2 * 2**-11),
 }
 
 
