@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from snnplug.hardware.simulator import simulate as simulate
     from snnplug.hardware.target import load_target as load_target
     from snnplug.layers.convert import convert as convert
+    from snnplug.layers.population_readout import PopulationReadout as PopulationReadout
     from snnplug.layers.sequential import SpikingSequential as SpikingSequential
     from snnplug.layers.spike_conv2d import SpikeConv2d as SpikeConv2d
     from snnplug.layers.spike_linear import SpikeLinear as SpikeLinear
@@ -73,6 +74,7 @@ _HOME = {
     "Leaky": "neurons.leaky",
     "LearnableLIF": "neurons.learnable_lif",
     "MultiGaussian": "surrogate",
+    "PopulationReadout": "layers.population_readout",
     "RLeaky": "neurons.rleaky",
     "RSynaptic": "neurons.rsynaptic",
     "Rectangular": "surrogate",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snnplug.errors import ArgumentError
+from snnplug.layers.population_readout import PopulationReadout
 from snnplug.layers.sequential import SpikingSequential
 from snnplug.layers.spike_linear import SpikeLinear
 from snnplug.neurons.base import SequenceNeuron
@@ -65,10 +66,12 @@ class LeakySNN(SpikingSequential):
         spike_grad: Surrogate gradient of all neurons; None is ``FastSigmoid(slope=10)``.
         dropout_input: Share of input spikes dropped in training.
         dropout_hidden: Share of hidden spikes dropped in training.
+        population: Output neurons per class; with more than one, a
+            :class:`~snnplug.layers.population_readout.PopulationReadout` sums their spikes.
 
     Shape:
         - input: frames ``(T, B, *in_shape)``
-        - output: spikes of the output neurons, ``(T, B, num_classes)``
+        - output: spikes of the output neurons, summed per class: ``(T, B, num_classes)``
 
     Raises:
         ArgumentError: The time constants are not above 1, or do not increase.
@@ -100,6 +103,7 @@ class LeakySNN(SpikingSequential):
         spike_grad: Surrogate | None = None,
         dropout_input: float = 0.0,
         dropout_hidden: float = 0.0,
+        population: int = 1,
     ) -> None:
         surrogate = spike_grad or _SPIKE_GRAD
         layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(dropout_input)]
@@ -114,7 +118,9 @@ class LeakySNN(SpikingSequential):
             layers += [SpikeLinear(fan_in, size), neuron, nn.Dropout(dropout_hidden)]
         beta_out = spread_decays((tau_out_steps, tau_out_steps), 1)[0]
         layers += [
-            SpikeLinear(widths[-1], num_classes),
+            SpikeLinear(widths[-1], num_classes * population),
             Leaky(beta=beta_out, spike_grad=surrogate),
         ]
+        if population != 1:
+            layers.append(PopulationReadout(num_classes, population))
         super().__init__(*layers)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from snnplug.errors import ArgumentError
 from snnplug.kernels.dynamics import known
+from snnplug.layers.population_readout import PopulationReadout
 from snnplug.layers.sequential import SpikingSequential
 from snnplug.neurons.base import SequenceNeuron
 from snnplug.neurons.continuous_if import ContinuousIF
@@ -51,7 +52,10 @@ def describe_network(network: nn.Module) -> Spec:
         )
     names = {id(module): name for name, module in network.named_modules()}
     layers = [describe_layer(names[id(module)], module) for module in _flat(chain)]
-    if not layers or layers[-1]["kind"] != "neurons":
+    ends = [layer["kind"] for layer in layers]
+    if ends[-1:] == ["population_readout"]:
+        ends.pop()
+    if ends[-1:] != ["neurons"]:
         raise ArgumentError(
             "the network does not end in a layer of neurons; it has to, for a bundle"
         )
@@ -118,6 +122,7 @@ _LAYERS: dict[type[nn.Module], tuple[str, Callable[[Any], Spec]]] = {
     nn.MaxPool2d: ("max_pool2d", _same("kernel_size", "stride", "padding", "ceil_mode")),
     nn.AvgPool2d: ("avg_pool2d", _same("kernel_size", "stride", "padding", "ceil_mode")),
     nn.Dropout: ("dropout", _same("p")),
+    PopulationReadout: ("population_readout", _same("num_classes", "per_class", "reduce")),
 }
 
 

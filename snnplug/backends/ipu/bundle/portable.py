@@ -162,6 +162,19 @@ class Neurons(nn.Module):
         return mem - reset * (threshold if self.reset == "subtract" else mem)
 
 
+class PopulationReadout(nn.Module):
+    """The sum, or the mean, of the spikes of each class's neurons, in float32."""
+
+    def __init__(self, num_classes: int, per_class: int, reduce: str) -> None:
+        super().__init__()
+        self.num_classes, self.per_class, self.reduce = num_classes, per_class, reduce
+
+    def forward(self, spk: Tensor) -> Tensor:
+        """Return one value per class."""
+        summed = spk.float().reshape(spk.shape[0], self.num_classes, self.per_class).sum(2)
+        return summed if self.reduce == "sum" else summed / self.per_class
+
+
 _LAYERS: dict[str, Callable[..., nn.Module]] = {
     "flatten": nn.Flatten,
     "linear": nn.Linear,
@@ -169,6 +182,7 @@ _LAYERS: dict[str, Callable[..., nn.Module]] = {
     "max_pool2d": nn.MaxPool2d,
     "avg_pool2d": nn.AvgPool2d,
     "dropout": nn.Dropout,
+    "population_readout": PopulationReadout,
 }
 
 
