@@ -35,10 +35,11 @@ details{border-top:1px solid var(--rule);padding:.9rem 0}
 summary{cursor:pointer;font-weight:600}details.run>summary{font-size:1.3rem}
 .sub,.note,.legend,figcaption span{color:var(--dim)}.note,.legend{font-size:.9rem}
 .note{max-width:46rem;margin:.5rem 0}.sub{margin:0 0 1rem}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.2rem,1fr));gap:.7rem}
-.cards div{background:var(--card);border-radius:.5rem;padding:.6rem .8rem;font-size:.85rem;
-color:var(--dim);line-height:1.3}
-.cards b{display:block;font-size:1.45rem;color:var(--ink);font-variant-numeric:tabular-nums}
+.cards{display:flex;flex-wrap:wrap;gap:.7rem}
+.cards div{flex:1 1 8.2rem;background:var(--card);border-radius:.5rem;padding:.6rem .8rem;
+font-size:.85rem;color:var(--dim);line-height:1.3}
+.cards b{display:block;white-space:nowrap;font-size:1.45rem;color:var(--ink);
+font-variant-numeric:tabular-nums}
 .cards small{display:block;font-size:.85rem}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));
 gap:1.2rem 2rem;align-items:start}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,17 @@ def test_a_bar_is_as_long_on_the_screen_as_its_figure_says(tmp_path: Path) -> No
         assert longest == pytest.approx(1, abs=1e-3)
         for share, value in group:
             assert share == pytest.approx(value / most, rel=0.01, abs=0.002)
+
+
+def test_large_figures_fit_into_their_cards(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    bill = json.loads((run / "hardware.json").read_text(encoding="utf-8"))
+    bill |= {"synops": 2.6e12, "energy_nj": 1.2e9, "energy_nj_high": 2.3e9, "latency_us": 1e10}
+    (run / "hardware.json").write_text(json.dumps(bill), encoding="utf-8")
+    assert main(["report", str(run)]) == 0
+    for one in look(tmp_path, (run / "report.html").read_text(encoding="utf-8")):
+        assert one["cut"] == []
+        assert one["overflow"] <= 0
 
 
 def test_a_run_that_diverged_is_shown(tmp_path: Path) -> None:
