@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo test check docs bench clean
+.PHONY: install demo test check docs dist clean
 
 install: $(VENV)/.installed
 
@@ -36,6 +36,13 @@ check: install
 
 docs: install
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
+
+# Wheel and source archive in dist/, as they would be uploaded.
+dist: install
+	$(BIN)/python -m pip install --quiet -c constraints.txt build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV) build dist docs/_build docs/_generated .mypy_cache .ruff_cache .pytest_cache

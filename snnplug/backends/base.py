@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from snnplug.errors import BackendError
 from snnplug.kernels import execution
+from snnplug.kernels.hooks import has_global_hooks
 
 Run = Callable[[Tensor], Any]
 
@@ -57,7 +57,7 @@ class Prepared:
 
 def watched(network: nn.Module) -> bool:
     """Whether a module has a hook; a compiled graph would run past those that came later."""
-    return bool(_has_any_global_hook()) or any(  # type: ignore[no-untyped-call]
+    return has_global_hooks() or any(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.module import _has_any_global_hook
 
+from snnplug.kernels.hooks import has_global_hooks
 from snnplug.kernels.pooled_conv import max_pooled_conv2d
 from snnplug.kernels.spike_conv import spike_conv2d
 
@@ -120,7 +120,7 @@ def fuses(conv: SpikeConv2d, pool: nn.MaxPool2d) -> bool:
             )
             for hook in hooks.values()
         )
-        and not _has_any_global_hook()  # type: ignore[no-untyped-call]
+        and not has_global_hooks()
     )
 
 
