@@ -65,7 +65,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 shutil.rmtree(partial, ignore_errors=True)
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise ArgumentError(f"cannot write {path}: {error.strerror}") from error
+        raise ArgumentError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def lock(path: str | Path, wait_s: float = 0.0) -> int:

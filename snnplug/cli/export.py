@@ -14,6 +14,7 @@ from snnplug.backends import export
 from snnplug.backends.export.written import Written
 from snnplug.cli.trained import Built, add_network_arguments, built, data_of
 from snnplug.errors import ArgumentError, did_you_mean
+from snnplug.files import replacing
 
 #: Suffix of what is written; a format without one is a folder.
 FORMATS = {
@@ -126,16 +127,19 @@ def _write_bundle(subject: Built, frames: Tensor, out: Path) -> Written:
             "optimiser, or call snnplug.backends.ipu.write_bundle"
         )
     kind, lr = optimizer_of(model)
-    report = write_bundle(
-        out,
-        subject.network,
-        model.loss,
-        tuple(frames.shape[2:]),
-        len(frames),
-        batch_size=batch_size_of(subject),
-        optimizer=kind,
-        lr=lr,
-    )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ArgumentError(f"{out} is not empty; name a new folder")
+    with replacing(out) as partial:
+        report = write_bundle(
+            partial,
+            subject.network,
+            model.loss,
+            tuple(frames.shape[2:]),
+            len(frames),
+            batch_size=batch_size_of(subject),
+            optimizer=kind,
+            lr=lr,
+        )
     return Written(out, note=str(report))
 
 

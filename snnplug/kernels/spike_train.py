@@ -38,6 +38,7 @@ from torch import Tensor
 
 from snnplug.errors import ArgumentError
 from snnplug.kernels import native, native_spike_train
+from snnplug.kernels.time_loop import time_loop
 from snnplug.kernels.trains import SpikeTrains
 
 # Of the authors: a membrane that is at the threshold but for rounding fires.
@@ -164,6 +165,32 @@ def advance_reference(
         state.rest.masked_fill_(fired, dynamics.refractory_steps)
         state.spk.copy_(fired)
         out.copy_(fired)
+
+
+def spikes_of(cur: Tensor, dynamics: SpikeTrainDynamics, weight: Tensor | None) -> Tensor:
+    """Return the spikes ``(T, B, N)`` for currents of all steps, as a graph can hold them.
+
+    Nothing is changed in place and nothing looks at values; there is no gradient.
+    """
+    gain = 1 / dynamics.tau_syn_steps
+
+    def step(carry: tuple[Tensor, ...], now: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        syn, mem, rest, spk = carry
+        syn = syn * dynamics.decay_syn + now
+        if weight is not None or dynamics.inhibition:
+            heard = torch.zeros_like(spk) if weight is None else spk @ weight.t()
+            if dynamics.inhibition:
+                heard = heard - dynamics.inhibition * (spk.sum(1, keepdim=True) - spk)
+            syn = syn + heard
+        held = (rest > 0).to(mem.dtype)
+        mem = (1 - held) * (mem * dynamics.decay_mem + syn * gain)
+        spk = (mem > dynamics.limit).to(mem.dtype)
+        rest = (rest - held) * (1 - spk) + dynamics.refractory_steps * spk
+        return (syn, mem * (1 - spk), rest, spk), spk
+
+    rest = torch.zeros_like(cur[0])
+    spk, _ = time_loop(step, (rest, rest, rest, rest), cur[:-1])
+    return torch.cat([rest.unsqueeze(0), spk])
 
 
 def adjoint(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnplug.kernels.spike_train import SpikeTrainDynamics, State, adjoint, advance
+from snnplug.kernels.spike_train import SpikeTrainDynamics, State, adjoint, advance, spikes_of
 from snnplug.kernels.trains import SpikeTrains
 from snnplug.learning.rules import HM2BP, STRSBP, Counts, Rule
 from snnplug.learning.synapses import Synapses
@@ -45,6 +45,9 @@ def spike_train(x: Tensor, weight: Tensor, recurrent: Tensor | None, layer: Laye
         Spikes ``(T, B, N)``. Their gradient is taken at the level of counts: the mean over time is
         that of the count, which for a loss of counts is the gradient at any time.
     """
+    if torch.compiler.is_exporting():  # a graph for inference elsewhere
+        cur = layer.synapses.apply(x.flatten(0, 1), weight)
+        return spikes_of(cur.view(*x.shape[:2], *cur.shape[1:]), layer.dynamics, recurrent)
     spk: Tensor = _SpikeTrain.apply(x, weight, recurrent, layer)  # type: ignore[no-untyped-call]
     return spk
 

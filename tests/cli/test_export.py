@@ -89,6 +89,8 @@ def test_a_run_becomes_a_bundle_and_a_graph(
     capsys.readouterr()
     assert main(["export", run, "--to", "ipu", "--out", "bundle"]) == 0
     assert "verdict: passes static checks" in capsys.readouterr().out
+    assert main(["export", run, "--to", "ipu", "--out", "bundle"]) == 2
+    assert "bundle is not empty; name a new folder" in capsys.readouterr().err
     spec = json.loads(Path("bundle/spec.json").read_text(encoding="utf-8"))
     assert (spec["num_steps"], spec["batch_size"]) == (4, 32)
     assert spec["loss"] == {"kind": "SquaredHinge", "arguments": {"shift": 0.5}}

@@ -25,6 +25,7 @@ from snnplug.backends.export import (
 from snnplug.backends.export.program import traced_program
 from snnplug.errors import ArgumentError, MissingExtraError
 from snnplug.networks.conv import ConvSNN
+from snnplug.networks.spike_train import SpikeTrainSNN
 from tests.support.peers import peer
 
 
@@ -145,6 +146,20 @@ def test_a_packaged_network_keeps_its_currents() -> None:
     assert spk.any()
     assert torch.equal(spk, own[0])
     assert torch.allclose(cur, own[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("recurrent", [(), (0,)])
+def test_networks_of_the_spike_train_rules_are_traced(recurrent: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    net = SpikeTrainSNN(
+        (1, 8, 8), 4, thresholds=(0.2, 0.3, 0.3), hidden=(9,), recurrent=recurrent, channels=(3,)
+    )
+    x = (torch.rand(25, 2, 1, 8, 8) < 0.5).float()
+    spk = expected(net, x)
+    x = torch.cat([x, (torch.rand(25, 3, 1, 8, 8) < 0.5).float()], 1)
+    found = to_program(net, x[:, :2]).module()(x)
+    assert torch.equal(found[:, :2], spk)
+    assert torch.equal(found, expected(net, x))
 
 
 class Skips(nn.Module):
