@@ -17,6 +17,8 @@ from snnplug.data.frames import FrameOptions
 from snnplug.data.split import group_split
 from snnplug.errors import DataError, DataNotFoundError
 
+# What is no time in ms, nor an address: it would overflow in µs, or when it becomes an integer.
+_TOO_LARGE = 2**31
 _US_PER_MS = 1_000
 _COLUMNS = ("x", "y", "p", "t")
 _CLASSES = tuple(tonic.datasets.DVSGesture.classes)
@@ -109,7 +111,8 @@ class DVSGesture(tonic.datasets.DVSGesture):  # type: ignore[misc]  # tonic ship
         try:
             with Path(path).open("rb") as file:
                 table = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        # numpy reads the header as an expression of Python; damaged, it fails in every way.
+        except Exception as error:
             raise DataError(f"{path} cannot be read: {error}; download it again") from error
         if table.ndim != 2 or table.shape[1] != 4 or table.dtype.kind not in "iuf":
             raise DataError(
@@ -118,9 +121,13 @@ class DVSGesture(tonic.datasets.DVSGesture):  # type: ignore[misc]  # tonic ship
             )
         if not np.isfinite(table).all():
             raise DataError(f"{path} holds a value that is not finite; download it again")
+        if len(table) and max(abs(float(table.max())), abs(float(table.min()))) >= _TOO_LARGE:
+            raise DataError(f"{path} holds a value of {_TOO_LARGE} or more; download it again")
         events = np.empty(len(table), dtype=EVENT_DTYPE)
         for column, name in enumerate(_COLUMNS):
             events[name] = table[:, column]
+            if name != "t" and (events[name] != table[:, column]).any():
+                raise DataError(f"{path}: a {name} is no address or polarity; download it again")
         events["t"] *= _US_PER_MS
         return events, self.targets[index]
 

@@ -6,8 +6,11 @@ import errno
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +169,33 @@ def test_a_full_disk_leaves_no_store_and_is_taken_up_again(
     assert_holds(packed(Source(), tmp_path / "a"), Source())
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
+    ) if shutil.which("mount") else None  # fmt: skip
+    if done is None or done.returncode:
+        pytest.skip("only root may mount a small file system here")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk: Path) -> None:
+    source, path = Source(count=120), small_disk / "a"  # 150 kB of events
+    with pytest.raises(DataError, match="No space left"):
+        packed(source, path)
+    assert not path.exists()
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    again = Source(count=120)
+    store = packed(again, path)
+    assert len(again.read) < 120  # what had been written is not read twice
+    assert_holds(store, Source(count=120))
+    assert [each.name for each in small_disk.iterdir() if each.suffix == ".partial"] == []
+
+
 def test_resumes_behind_the_last_whole_recording(tmp_path: Path) -> None:
     class Stops(Source):
         def __getitem__(self, index: int) -> tuple[npt.NDArray[np.void], int]:
@@ -190,16 +220,21 @@ def _pack_in_process(path: Path, delay_s: float, log: Path) -> None:
 def test_killed_at_any_point_it_is_taken_up_again(tmp_path: Path) -> None:
     path, log = tmp_path / "a", tmp_path / "log"
     context = multiprocessing.get_context("fork")
-    for reads in (1, 4, 9):
+    rng = np.random.default_rng(0)
+    for reads in rng.integers(1, 20, 20).tolist():
+        # Killed as early or late in a recording as it happens; what is whole already is kept.
         log.write_text("")
-        process = context.Process(target=_pack_in_process, args=(path, 0.02, log))
+        process = context.Process(target=_pack_in_process, args=(path, 0.01, log))
         process.start()
         while log.stat().st_size < reads and process.is_alive():
-            time.sleep(0.001)
+            time.sleep(0.0005)
+        time.sleep(rng.uniform(0, 0.01))
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        assert not path.exists()
+        if path.exists():  # it had come to the end
+            assert_holds(EventStore(path), Source())
+            path.unlink()
     assert_holds(packed(Source(), path), Source())
 
 
