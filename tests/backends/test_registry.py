@@ -11,6 +11,7 @@ from snnplug import backends
 from snnplug.backends import compiled
 from snnplug.backends.base import Prepared
 from snnplug.errors import BackendError
+from snnplug.kernels.time_loop import scans
 from tests.backends.networks import frames, network
 from tests.neurons.makers import NEURONS
 
@@ -90,6 +91,12 @@ def test_batches_are_not_compiled_again() -> None:
     for seed, batch in enumerate((5, 5, 3, 7)):
         prepared(frames(batch=batch, seed=seed)).sum().backward()
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
+
+
+def test_whether_scan_works_may_be_asked_in_validation() -> None:
+    scans.cache_clear()
+    with torch.inference_mode():
+        assert scans() == (True, "one scan, for any number of time steps")
 
 
 def test_without_scan_long_sequences_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
