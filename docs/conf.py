@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import snnplug
 from snnplug.cli.main import HELP
 from snnplug.cli.recipes import header, packaged_recipes
+from snnplug.data.registry import DATASETS
 from snnplug.hardware.target import load_target, packaged_targets
 
 if TYPE_CHECKING:
@@ -184,11 +185,30 @@ def _recipes() -> str:
     return "\n".join(pages)
 
 
+def _datasets() -> str:
+    rows = [
+        [
+            f"`{info.name}`",
+            f"`{info.data_module}`",
+            info.count,
+            "x".join(map(str, info.shape)),
+            str(info.num_classes),
+            info.download,
+            info.licence,
+            info.source,
+        ]
+        for info in DATASETS.values()
+    ]
+    columns = ["name", "in a recipe", "samples", "one step", "classes", "download", "licence"]
+    return _table([*columns, "source"], rows)
+
+
 def _write_generated(app: Sphinx, config: object) -> None:
     """Write what the pages include; a file that has not changed is left alone."""
     content = {
         "names.md": _names(),
         "targets.md": _targets(),
+        "datasets.md": _datasets(),
         "sram-28nm.md": _sram(28),
         "bill-yin2017-28nm.md": _bill("yin2017-28nm"),
         "command-line.txt": HELP,
