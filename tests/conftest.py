@@ -18,8 +18,16 @@ import lightning.pytorch  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow ones, so that no process is left alone with one of them at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Begin with the slow ones, so that no process is left alone with one of them at the end.
+
+    The first of all are those that share a long preparation: no other process takes some of them.
+    """
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("slow") is None,
+            item.path.name != "test_packaging.py",
+        )
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from snnplug.files import locked
 from tests.support import wandb_log
 from tests.support.browser import CHROMIUM
 from tests.support.transcript import assert_shows, dialogue
@@ -26,11 +27,18 @@ PAGE = ROOT / "docs/tutorials/first-steps.md"
 ENERGY = "hardware/yin2017_28nm/energy_nj"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+    base = tmp_path_factory.getbasetemp()
+    # Built once, whichever of several worker processes comes first.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheel"
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--wheel-dir", str(folder), str(ROOT)], check=True, timeout=600)
+    command.append("--config-settings=cmake.define.SNNPLUG_PORTABLE=ON")  # a third of the time
+    with locked(folder.with_suffix(".lock")):
+        if not list(folder.glob("*.whl")):
+            subprocess.run(
+                [*command, "--wheel-dir", str(folder), str(ROOT)], check=True, timeout=600
+            )
     (built,) = folder.glob("*.whl")
     return built
 
@@ -96,7 +104,7 @@ class Steps(NamedTuple):
     shown: list[Shown]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def steps(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Steps:
     """Install the wheel beside what it needs, and do what the page says."""
     place = tmp_path_factory.mktemp("elsewhere")

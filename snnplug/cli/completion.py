@@ -91,7 +91,7 @@ def _script(commands: Sequence[str]) -> str:
 
 
 # snnplug.backends knows them, and imports torch; a test compares.
-_BACKENDS = ("auto", "compiled", "cuda", "eager", "fused", "mps")
+_BACKENDS = ("auto", "compiled", "cuda", "eager", "fused", "ipu", "mps")
 
 
 def fields_of_help() -> list[str]:

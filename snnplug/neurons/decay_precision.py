@@ -21,6 +21,7 @@ def time_constant(decay: Tensor) -> Tensor:
         decay: Factor kept per step, :math:`\beta`.
 
     Example:
+        >>> import torch
         >>> time_constant(torch.tensor([0.9, 1.0], dtype=torch.float64)).tolist()
         [10.000000000000002, inf]
     """
@@ -36,7 +37,8 @@ def warn_if_rounded(name: str, wanted: Tensor, kept: Tensor) -> None:
         kept: After it.
 
     Example:
-        >>> warn_if_rounded("beta", torch.tensor(0.9), torch.tensor(0.9).bfloat16())
+        >>> import torch
+        >>> warn_if_rounded("beta", torch.tensor(0.5), torch.tensor(0.5).bfloat16())
         >>> with warnings.catch_warnings(record=True) as said:
         ...     warnings.simplefilter("always")
         ...     warn_if_rounded("beta", torch.tensor(0.99), torch.tensor(0.99).bfloat16())

@@ -127,6 +127,7 @@ def test_every_surrogate_native_and_in_torch_is_autograds(
         )
 
 
+@pytest.mark.filterwarnings("ignore::snnplug.neurons.decay_precision.DecayWarning")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_spikes_as_step_by_step_and_sums_gradients_in_float32(

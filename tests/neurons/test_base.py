@@ -21,6 +21,7 @@ from snnplug.neurons.continuous_if import ContinuousIF
 from tests.neurons.makers import NEURONS, Maker, label
 
 
+@pytest.mark.filterwarnings("ignore::snnplug.neurons.decay_precision.DecayWarning")
 @pytest.mark.parametrize("spike_grad", [None, surrogate.fast_sigmoid()], ids=["ours", "theirs"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", NEURONS, ids=label)
