@@ -43,7 +43,7 @@ def warn_if_rounded(name: str, wanted: Tensor, kept: Tensor) -> None:
         ...     warnings.simplefilter("always")
         ...     warn_if_rounded("beta", torch.tensor(0.99), torch.tensor(0.99).bfloat16())
         >>> print(said[0].message)  # doctest: +ELLIPSIS
-        beta 0.99 is 0.988281 in bfloat16: its time constant is 85.3 steps, not 100...
+        beta 0.99000001 is 0.988281 in bfloat16: its time constant is 85.3 steps, not 100...
     """
     if kept.dtype == wanted.dtype or not kept.is_floating_point() or kept.numel() == 0:
         return
