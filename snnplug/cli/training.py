@@ -56,6 +56,7 @@ from snnplug.errors import BackendError
 from snnplug.training.checkpoint_io import RunCheckpointIO, check_checkpoint
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.logger import RunLogger
+from snnplug.training.trackio_logger import TrackioLogger
 
 # The generated usage lists three hundred options before an error's one line.
 _USAGE = "snnplug %s -c NAME|FILE [--FIELD VALUE ...]"
@@ -219,7 +220,7 @@ class SnnplugCLI(LightningCLI):
             raise
         finally:
             for logger in self.trainer.loggers:
-                if isinstance(logger, RunLogger):
+                if isinstance(logger, RunLogger | TrackioLogger):
                     logger.finish(code)
 
     def after_fit(self) -> None:

@@ -106,3 +106,29 @@ def test_mlflow_keeps_pictures_and_tables_as_artifacts(monkeypatch: pytest.Monke
     assert drawn == PICTURES
     for name in TABLES:
         assert len((artifacts / f"{name}.csv").read_text(encoding="utf-8").splitlines()) > 2
+
+
+def test_trackio_shows_scalars_pictures_tables_and_histograms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
+    storage = pytest.importorskip("trackio.sqlite_storage").SQLiteStorage
+    fit("--trainer.logger=TrackioLogger", "--trainer.logger.project=p", "--trainer.logger.id=one")
+    epochs = written(Path("runs/p/one"))
+    rows = storage.get_logs("p", "one")
+    priced = [row for row in rows if ENERGY in row]
+    assert [row["epoch"] for row in priced] == [0, 1]
+    for row, epoch in zip(priced, epochs, strict=True):
+        assert row[ENERGY] == epoch[ENERGY]
+        assert row["val/acc"] == epoch["val/acc"]
+    kinds = {
+        key: value["_type"] for row in rows for key, value in row.items() if isinstance(value, dict)
+    }
+    assert {name for name, kind in kinds.items() if kind == "trackio.image"} == PICTURES
+    assert {name for name, kind in kinds.items() if kind == "trackio.table"} == TABLES
+    assert kinds["train/weight/layers_2_weight"] == "trackio.histogram"
+    assert len(list((tmp_path / "trackio" / "media").rglob("*.png"))) >= len(PICTURES)
+    assert storage.get_run_config("p", "one")["recipe"]["trainer"]["max_epochs"] == 2
+    (best,) = [row for row in rows if "best/epoch" in row]
+    assert best[f"best/{ENERGY}"] == epochs[int(best["best/epoch"])][ENERGY]
+    assert "run               runs/p/one" in capsys.readouterr().out

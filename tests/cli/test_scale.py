@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +146,7 @@ def test_torchrun_goes_on_when_a_process_is_killed(folder: Path) -> None:
     assert "Restoring states from the checkpoint" in done.stdout + done.stderr
     runs = folder / "runs" / "quickstart"
     assert {run.name for run in runs.iterdir()} >= {"one", "torchrun-job"}
-    known = ("one", "parted", "torchrun-job", "slurm-12")
+    known = ("one", "parted", "torchrun-job", "slurm-12", "on-ray")
     assert not [run for run in runs.iterdir() if run.name not in known]
     assert_same_run(runs / "one", runs / "torchrun-job")
     assert len(list((runs / "torchrun-job").glob("wandb/offline-run-*"))) == 2
@@ -179,3 +182,29 @@ def test_slurm_names_the_run_after_its_job(folder: Path) -> None:
     assert len(list((runs / "slurm-12").glob("wandb/offline-run-*"))) == 1
     assert "test accuracy" in printed[0]
     assert "test accuracy" not in printed[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="pip install 'snnplug[ray]'")
+def test_the_script_for_ray_trains_the_same_run(folder: Path) -> None:
+    page = (ROOT / "docs/how-to/scale.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```py\n(.*?)```", page, re.S)
+    # The names of Ray's sockets have to be short; its cores may be more than this machine's.
+    with tempfile.TemporaryDirectory(prefix="ray") as sockets:
+        start = f"import ray\nray.init(num_cpus=2, _temp_dir={sockets!r})\n"
+        (folder / "on_ray.py").write_text(start + script, encoding="utf-8")
+        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "HOME": str(folder), "PYTHONPATH": paths}
+        done = subprocess.run(
+            [sys.executable, "on_ray.py", *RECIPE[1:], "--data.batch_size=10"],
+            cwd=folder,
+            env={**environment(), **quiet},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr[-4000:]
+    runs = folder / "runs" / "quickstart"
+    assert_same_run(runs / "one", runs / "on-ray")
+    assert done.stdout.count("test accuracy") == 1
