@@ -1,4 +1,4 @@
-"""NVIDIA (and ROCm) devices: the compiled network where Triton is there, else torch operators."""
+"""NVIDIA (and ROCm) devices: the network compiled where Triton is there, else in torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from snnplug.backends.compiled import compiled
 class Cuda(Backend):
     """Run on a CUDA device: compiled through Triton, or without it by the fused operators in torch.
 
-    Written for a GPU and tested on none: the tests that need one say so and are skipped.
+    With Triton, neurons in float32 take kernels of our own, one launch per layer and sequence;
+    where spikes pass a dense map back to their layer, and in other precisions, the loop over time
+    is compiled. Written for a GPU and never run on one: the kernels are tested by Triton's
+    interpreter and compiled for devices that are not here; tests that need a GPU say so and are
+    skipped.
     """
 
     name: ClassVar[str] = "cuda"

@@ -14,13 +14,14 @@ a factor per neuron:
 and :math:`u[t] = p[t]`; a reset that is not delayed takes :math:`\mathbb{1}[p[t] > \theta] - r[t]`
 times the threshold, or the potential itself, from it.
 
-Two implementations give the same spikes: torch (``reference.py``) for every dtype and device, and
-the native kernels for float32 on the CPU. Those add up only the recurrent weights of neurons that
-spiked, in ascending order, as a stepper does; a sample with more than a quarter of them takes the
-dense product. A zero adds nothing even where the weight is not finite, unless the product is dense.
+Three implementations give the same spikes: torch (``reference.py``) for every dtype and device, the
+native kernels for float32 on the CPU, and Triton's for float32 on a GPU without a dense recurrence.
+The native ones add up only the recurrent weights of neurons that spiked, in ascending order, as a
+stepper does; a sample with more than a quarter of them takes the dense product. A zero adds nothing
+even where the weight is not finite, unless the product is dense.
 
-Kept for the backward pass, per neuron and step: 4 bytes. That is the current, from which the native
-kernel computes the states again, or with a dense recurrence, and in torch, the potential instead.
+Kept for the backward pass, per neuron and step: 4 bytes. That is the current, from which native and
+Triton kernels compute the states again, or with a dense recurrence, and in torch, the potential.
 There another 4 each are kept for the membrane if the reset is not delayed, the synaptic current if
 parameters are learned, and the membrane before an attached reset to zero. No spikes are kept.
 """
@@ -28,12 +29,12 @@ parameters are learned, and the membrane before an attached reset to zero. No sp
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from snnplug.kernels import execution, native, native_neurons, reference
+from snnplug.kernels import execution, native, native_neurons, reference, triton_neurons
 from snnplug.kernels.dynamics import (
     Dynamics,
     Parameters,
@@ -44,28 +45,34 @@ from snnplug.kernels.dynamics import (
 from snnplug.kernels.operator import operator
 from snnplug.kernels.reference import StepRule, kept_rows, trace_of
 
+Kernel = Literal["native", "triton", "torch"]
+
 
 def takes(cur: Tensor, parameters: Parameters, dynamics: Dynamics) -> bool:
     """Whether the operator takes this call; else it is left to elementary operations.
 
-    Those can be exported, transformed by ``torch.func`` and, where no native kernel runs, compiled.
+    Those can be exported, transformed by ``torch.func`` and, where no kernel runs, compiled. A
+    compiler takes Triton's kernel even where it fuses the loops of the other layers.
     """
+    kernel = kernel_for(cur, parameters)
     return (
-        execution.fused()
+        (execution.fused() or (execution.mode() == "scan" and kernel == "triton"))
         and known(dynamics.spike_grad) is not None
         and cur.is_floating_point()
         and cur.dim() >= 2
         and cur.numel() > 0
         and not torch.compiler.is_exporting()
         and not torch._C._are_functorch_transforms_active()
-        and (_is_native(cur, parameters) or not torch.compiler.is_compiling())
+        and (kernel != "torch" or not torch.compiler.is_compiling())
     )
 
 
-def _is_native(cur: Tensor, parameters: Parameters) -> bool:
-    """Whether the native kernel does the work."""
+def kernel_for(cur: Tensor, parameters: Parameters) -> Kernel:
+    """Return which implementation does the work."""
     products = [p for p in (parameters.weight, parameters.bias) if p is not None]
-    return native.takes(cur, *products, multiplies=bool(products))
+    if native.takes(cur, *products, multiplies=bool(products)):
+        return "native"
+    return "triton" if not products and triton_neurons.takes(cur) else "torch"
 
 
 def _any_learned(*tensors: Tensor | None) -> bool:
@@ -119,7 +126,7 @@ def neurons(
             not dynamics.reset_delay and dynamics.reset != "none",
             learned,
         ],
-        _is_native(cur, parameters),
+        kernel_for(cur, parameters),
         kept,
     )
     last = None if state.spk is None else spk[-1].clone()
@@ -135,6 +142,13 @@ def _rule(
     return StepRule(
         reset, rebuilt(surrogate, list(constants), inclusive), attached, immediate, learned
     )
+
+
+_FORWARD = {
+    "native": native_neurons.forward,
+    "triton": triton_neurons.forward,
+    "torch": reference.forward,
+}
 
 
 @operator("snnplug::neurons")
@@ -154,19 +168,18 @@ def _forward(
     surrogate: str,
     constants: list[float],
     flags: list[bool],
-    native_kernel: bool,
+    kernel: str,
     kept: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return spikes, synaptic current, membrane, and what backward needs beside the inputs."""
     rule = _rule(reset, surrogate, tuple(constants), tuple(flags))
     state, second = State(mem, syn, spk), syn is not None
     p = Parameters(beta, threshold, graded.to(cur.dtype), alpha, own, weight, bias)
-    from_current = native_kernel and weight is None
+    from_current = kernel != "torch" and weight is None
     shape = (kept_rows(rule, second) if kept and not from_current else 0, *cur.shape)
-    rows = native.empty(shape) if native_kernel else cur.new_empty(shape)
+    rows = native.empty(shape) if kernel == "native" else cur.new_empty(shape)
     trace = trace_of(rows, rule, second) if shape[0] else None
-    forward = native_neurons.forward if native_kernel else reference.forward
-    spikes, last = forward(cur, state, p, rule, trace)
+    spikes, last = _FORWARD[kernel](cur, state, p, rule, trace)
     return spikes, _or_empty(last.syn, cur), last.mem, rows
 
 
@@ -179,10 +192,10 @@ def _or_empty(tensor: Tensor | None, like: Tensor) -> Tensor:
 def _(
     cur: Tensor, mem: Tensor, syn: Tensor | None, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    weight, native_kernel, kept = rest[6], *rest[-2:]
+    weight, kernel, kept = rest[6], *rest[-2:]
     reset, surrogate, constants, flags = rest[8:12]
     rule = _rule(reset, surrogate, tuple(constants), tuple(flags))
-    from_current = native_kernel and weight is None
+    from_current = kernel != "torch" and weight is None
     rows = kept_rows(rule, syn is not None) if kept and not from_current else 0
     return (
         torch.empty_like(cur),
@@ -212,7 +225,7 @@ def _backward(
     surrogate: str,
     constants: list[float],
     flags: list[bool],
-    native_kernel: bool,
+    kernel: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of current, membrane, synaptic current, spikes, parameters and weight.
 
@@ -223,10 +236,13 @@ def _backward(
     start, grads = State(mem, syn, spk), State(grad_mem, grad_syn)
     p = Parameters(beta, threshold, graded.to(mem.dtype), alpha, own, weight)
     rows = trace_of(trace, rule, syn is not None) if len(trace) else None
-    if native_kernel or rows is None:
+    if kernel == "native":
         found = native_neurons.backward(grad_spk, grads, cur, start, p, rule, rows)
-    else:
+    elif rows is not None:
         found = reference.backward(grad_spk, grads, start, p, rule, rows)
+    else:
+        assert cur is not None  # noqa: S101  # kept where no rows are
+        found = triton_neurons.backward(grad_spk, grads, cur, start, p, rule)
     d_syn, d_spk, d_parameters, d_weight = (
         _or_empty(x, mem)
         for x in (found.state.syn, found.state.spk, found.parameters, found.weight)

@@ -197,7 +197,7 @@ def test_is_a_proper_operator() -> None:
     given = [x.requires_grad_() for x in arguments(True, steps=3)]
     cur, mem, beta, threshold, graded = given
     tensors = (cur, mem, None, None, beta, threshold, graded, None, None, None, None)
-    rule = ("subtract", "atan", [2.0], [False, False, False, True], True, True)
+    rule = ("subtract", "atan", [2.0], [False, False, False, True], "native", True)
     torch.library.opcheck(torch.ops.snnplug.neurons.default, (*tensors, *rule))
 
 

@@ -248,7 +248,7 @@ def test_is_a_proper_operator(kind: str) -> None:
             rest.clone() if second else None,
             rest.clone() if heard else None,
             *(beta, threshold, tensors.graded, alpha, own, tensors.weight, tensors.bias),
-            *("subtract", "atan", [2.0], [False, False, False, True], True, True),
+            *("subtract", "atan", [2.0], [False, False, False, True], "native", True),
         ),
     )
 
