@@ -77,6 +77,16 @@ class HardwareTarget(pl.Callback):
         """Tell apart callbacks with different targets in a checkpoint."""
         return f"{type(self).__qualname__}[{self.target.name}]"
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the last validation counted, for a run that stopped right after it."""
+        return {} if self.activity is None else {"activity": self.activity.to_json()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Price it again: a run with no epoch left has a bill to write, too."""
+        if "activity" in state_dict:
+            self.activity = Activity.from_json(state_dict["activity"])
+            self.report = self.target.price(self.activity)
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check the module, and write the target into the run's config."""
         if not isinstance(getattr(pl_module, "network", None), torch.nn.Module):

@@ -136,6 +136,9 @@ class RunLogger(WandbLogger):
             # Workers of a run that was killed hold its lock for a moment longer.
             held = lock(self.run_dir / ".lock", wait_s=_LOCK_WAIT_S)
             self._release = weakref.finalize(self, os.close, held)
+            for place in ("", "checkpoints", "plots"):  # what a process was killed while writing
+                for partial in (self.run_dir / place).glob("*.partial"):
+                    partial.unlink(missing_ok=True)
         except BlockingIOError:
             raise ArgumentError(
                 f"another process is writing the run {self.run_dir}; wait for it, or leave the id "

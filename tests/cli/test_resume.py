@@ -6,10 +6,14 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import lightning.pytorch as pl
 import pytest
 import torch
 import yaml
@@ -100,35 +104,149 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def _fit_in_child(folder: str, *overrides: str) -> None:
+class DiesAt(pl.Callback):
+    """Notes the points that a run passes, and is killed at one of them.
+
+    What a kill leaves behind is what is on the disk, so every write of a file is a point too: half
+    of it written, before it takes its place, and after.
+    """
+
+    #: Points are an epoch, a name, and how often that name came up in the epoch before.
+    place: ClassVar[tuple[int, str, int] | None] = None
+    seen: ClassVar[list[tuple[int, str, int]]] = []
+    epoch: ClassVar[int] = -1
+
+    @classmethod
+    def passes(cls, name: str) -> bool:
+        """Note a point; whether the run is to die there."""
+        count = sum(point[:2] == (cls.epoch, name) for point in cls.seen)
+        cls.seen.append((cls.epoch, name, count))
+        return cls.seen[-1] == cls.place
+
+    @classmethod
+    def at(cls, name: str) -> None:
+        """Pass a point, or die there."""
+        if cls.passes(name):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """The test comes after the last epoch."""
+        if stage == "test":
+            type(self).epoch = trainer.max_epochs
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Know the epoch."""
+        type(self).epoch = trainer.current_epoch
+        self.at("training: epoch begins")
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        """A batch is there."""
+        self.at("training: batch begins")
+
+    def on_before_optimizer_step(self, *args: Any) -> None:
+        """Gradients are there."""
+        self.at("training: before the step")
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Weights are changed."""
+        self.at("training: after the step")
+
+    def on_validation_batch_end(self, trainer: Any, *args: Any) -> None:
+        """In the middle of the validation."""
+        if not trainer.sanity_checking:
+            self.at("validation: batch ends")
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Counted, not yet priced."""
+        if not trainer.sanity_checking:
+            self.at("validation: epoch ends")
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Before the checkpoint of the epoch."""
+        self.at("training: epoch ends")
+
+    def on_test_batch_end(self, *args: Any) -> None:
+        """In the middle of the test."""
+        self.at("test: batch ends")
+
+
+@contextmanager
+def watched_files() -> Iterator[None]:
+    """Make a point of every step of writing a run's files."""
+    write, replace = Path.write_bytes, os.replace
+
+    def half(path: Path, content: Any) -> int:
+        if DiesAt.passes(f"half of {path.name.split('.')[0]}"):
+            write(path, content[: len(content) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write(path, content)
+
+    def moved(source: Any, target: Any) -> None:
+        name = Path(target).stem
+        DiesAt.at(f"before {name}")
+        replace(source, target)
+        DiesAt.at(f"after {name}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_bytes", half)
+        patch.setattr(os, "replace", moved)
+        yield
+
+
+def _fit_in_child(folder: str, place: tuple[int, str, int], *overrides: str) -> None:
     os.chdir(folder)
-    raise SystemExit(fit("killed", *overrides))
+    DiesAt.place = place
+    with watched_files():
+        raise SystemExit(fit("killed", *overrides))
+
+
+def spread(points: list[tuple[int, str, int]], epochs: int) -> list[tuple[int, str, int]]:
+    """Draw twenty points of a run: in each epoch's training, and of every other kind."""
+    draw = random.Random(0)
+    training = [point for point in points if point[1].startswith("training")]
+    chosen = [draw.choice([p for p in training if p[0] == epoch]) for epoch in range(epochs)]
+    for kind, number in {
+        r"validation": 3,
+        r"half of (last|best)": 2,
+        r"(before|after) (last|best)": 3,
+        r".* (metrics|hardware|activity)$": 2,
+        r"test": 1,
+        r".* (metrics|hardware|activity)_test": 1,
+    }.items():
+        chosen += draw.sample([p for p in points if re.match(kind, p[1]) and p[0] >= 0], number)
+    return sorted(chosen, key=points.index)
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_it_is_still_the_same_run(folder: Path) -> None:
-    epochs = f"--trainer.max_epochs={2 * EPOCHS}"
-    assert fit("whole", epochs) == 0
+def test_killed_at_twenty_points_it_is_still_the_same_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs = 2 * EPOCHS
+    options = [f"--trainer.max_epochs={epochs}", "--test_after_fit=true"]
+    options += ["--trainer.callbacks+=tests.cli.test_resume.DiesAt"]
+    monkeypatch.setattr(DiesAt, "seen", [])
+    with watched_files():
+        assert fit("whole", *options) == 0
+    places = spread(DiesAt.seen, epochs)
+    assert len(set(places)) == 20
     # Processes that have imported everything: what is killed is the run, not the imports.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["snnplug.cli.training", "tests.cli.test_resume"])
-    draw = random.Random(0)
-    kills, done = 0, False
-    while not done:
+    for place in [*places, None]:
         started = any(Path("killed").rglob("last.ckpt"))
         going_on = ["--ckpt_path=last"] if started else []
-        child = context.Process(target=_fit_in_child, args=(str(folder), epochs, *going_on))
+        child = context.Process(
+            target=_fit_in_child, args=(str(folder), place, *options, *going_on)
+        )
         child.start()
-        child.join(draw.uniform(0.1, 1.6) if kills < 20 else None)
-        if child.is_alive():
-            os.kill(child.pid or 0, signal.SIGKILL)
-            child.join()
-            kills += 1
-        else:
-            assert child.exitcode == 0
-            done = kills == 20
+        child.join()
+        assert child.exitcode == (0 if place is None else -signal.SIGKILL), place
     (finished,) = {path.parent.parent for path in Path("killed").rglob("last.ckpt")}
-    assert_same(only_run("whole"), finished)
+    whole = only_run("whole")
+    assert_same(whole, finished)
+    for name in ("hardware", "activity", "metrics_test", "hardware_test", "spikes_test"):
+        assert (whole / f"{name}.json").read_text() == (finished / f"{name}.json").read_text()
+    assert not list(finished.rglob("*.partial"))  # what was half written is cleared away
 
 
 def test_a_change_of_the_recipe_is_shown_and_obeyed(
