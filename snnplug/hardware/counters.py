@@ -47,22 +47,24 @@ class SynapticCounter:
         """Trailing axes of an input that need counts of their own."""
         return (self.fan_out if self.zero_fan_out is None else self.zero_fan_out).ndim
 
-    def add(self, x: Tensor, seen: Tally, batch: int | None) -> None:
+    def add(self, x: Tensor, seen: Tally, batch: int | None, time_first: bool = True) -> None:
         """Add what one call saw.
 
         Args:
             x: The input, with any leading axes.
             seen: Its events, by :attr:`keep`.
             batch: Samples in a time step; 0 if that is not known, None to look for no repeats.
+            time_first: Whether rows of several steps lie one step after the other.
         """
-        features = len(self.shape)
-        self.presentations += prod(x.shape[: x.dim() - features])
+        rows = prod(x.shape[: x.dim() - len(self.shape)])
+        self.presentations += rows
         self.counts = self.counts + seen.counts
         self.operand = extended(self.operand, x, seen)
         if seen.is_binary or batch is None:
             self.repeats.forget()
             return
-        again = self.repeats.find(x.detach().reshape(-1, *self.shape), batch)
+        steps = _steps(x.shape[: x.dim() - len(self.shape)], batch, time_first)
+        again = self.repeats.find(x.detach().reshape(rows, *self.shape), steps)
         if again is not None:
             self.repeated_counts = self.repeated_counts + tally(again, self.keep).counts
 
@@ -189,6 +191,19 @@ def extended(operand: Operand, x: Tensor, seen: Tally) -> Operand:
     if not seen.events or (operand == BINARY and operand.step == seen.spike):
         return operand
     return operand.join(operand_of_spikes(seen.events, seen.spike))
+
+
+def _steps(leading: tuple[int, ...], batch: int, time_first: bool) -> int:
+    """Return how many time steps the leading axes of an input hold; 0 if that is not known."""
+    rows = prod(leading)
+    if batch == 0 or rows % batch:
+        return 0
+    if leading == (rows,):
+        return rows // batch if time_first or rows == batch else 0
+    # Several values of a sample in a step: words, patches, or the steps of a sample in a row.
+    if not (time_first and leading[1] == batch):
+        return int(leading[0] == batch)
+    return leading[0]
 
 
 def exact_sum(counts: Tensor | int, weight: Counts | None = None) -> int:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from snnplug.errors import ArgumentError, MeasurementError
+from snnplug.hardware import uncompiled
 from snnplug.hardware.activity import Activity
 from snnplug.hardware.function_ops import ADDITIONS, SUMS, FunctionWatch, additions
 from snnplug.hardware.ledger import Ledger
 from snnplug.hardware.pooling import functional_pool
-from snnplug.hardware.readings import Readings, is_torchs
+from snnplug.hardware.readings import Reading, Readings, is_torchs
 from snnplug.hardware.relaxation import Relaxation
 from snnplug.kernels import seen_bits
 
@@ -68,8 +69,10 @@ class Meter:
         self.num_steps = num_steps
         self._seen = 0  # samples x calls
         self._calls = 0
-        self._ledger = Ledger(relaxation)
-        self._watch = FunctionWatch(self._function)
+        self._ledger = Ledger(relaxation, time_first=batch_dim == 1)
+        # What a network does only with the state of the step before, or of the samples before, it
+        # does not do in its first call.
+        self._watch = FunctionWatch(self._function, enough=2 * num_steps)
         self._within: list[tuple[str, int, int]] = []
         self._handles: list[Any] = []
         self._watching: list[
@@ -87,18 +90,29 @@ class Meter:
         self._ledger.begin_sequence(count)
 
     def __enter__(self) -> Meter:
-        """Put the hooks on."""
+        """Put the hooks on.
+
+        Raises:
+            MeasurementError: It watches already, or part of the network takes no hooks.
+        """
         if self._handles:
             raise MeasurementError("this meter is watching already; leave its block first")
         root = self.network
+        for name, module in root.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                raise MeasurementError(
+                    f"{name or 'the network'} was made by torch.jit, which lets nobody watch its "
+                    "layers; measure the network that it was made of"
+                )
         self._readings = Readings(self._ledger)
         self._handles.append(root.register_forward_pre_hook(self._begin_call, with_kwargs=True))
         covered: set[nn.Module] = set()
         for name, module in root.named_modules():
             if module not in covered:
-                self._attach(name or type(module).__name__, module, covered)
+                self._attach(_plain_name(name) or type(module).__name__, module, covered)
         self._handles.append(root.register_forward_hook(self._end_call, always_call=True))
         seen_bits.watch()
+        uncompiled.begin()
         return self
 
     def __exit__(
@@ -110,6 +124,7 @@ class Meter:
         """Take the hooks off."""
         if self._handles:
             seen_bits.unwatch()
+            uncompiled.end()
         self._remove(self._handles)
         self._remove(self._watching)
         self._within.clear()
@@ -177,7 +192,7 @@ class Meter:
         pause: Any = partial(self._pause)
         resume: Any = partial(self._resume)
         start: Any = reading.before and partial(_unseen, reading.before)
-        enter: Any = partial(_unseen, reading.after)
+        enter: Any = self._enters_counts(name, reading)
         for hook in filter(None, (pause, start, enter, resume)):
             hook.sees_pool = True
         # In this order: what `start` and `enter` call is no work of the network.
@@ -185,6 +200,21 @@ class Meter:
             self._handles.append(module.register_forward_pre_hook(start, with_kwargs=True))
         self._handles.append(module.register_forward_hook(enter, with_kwargs=True))
         self._watch_around(module, pause, resume)
+
+    def _enters_counts(self, name: str, reading: Reading) -> Any:
+        """Return the hook behind a module that is counted as a whole."""
+        ledger, count = self._ledger, reading.after
+
+        def enter(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+            with torch._C.DisableTorchFunction():
+                if torch._C._are_functorch_transforms_active():
+                    # Its values are those of many calls at once, and nobody can read them.
+                    ledger.list_unpriced(name, f"{type(module).__name__} in a torch.func transform")
+                    return
+                ledger.reads(args)
+                count(module, args, kwargs, out)
+
+        return enter
 
     def _watch_around(self, module: nn.Module, before: Any, after: Any) -> None:
         """Put hooks on a module that are there as long as functions are watched."""
@@ -222,14 +252,24 @@ class Meter:
 
         return after
 
-    def _function(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    def _function(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, works: bool
+    ) -> None:
         """Enter a function that a ``forward`` has called."""
+        _unseen(self._ledger.reads, args, out)
+        if not works:
+            return
         within = self._within[-1][0] if self._within else type(self.network).__name__
         if name in ADDITIONS or name in SUMS:
             plain, adds = name.strip("_"), additions(name, args, out)
             _unseen(self._ledger.elementwise, f"{within}.{plain}", plain, 0, adds)
         elif not _unseen(functional_pool, self._ledger, within, name, args, kwargs, out):
             _unseen(self._ledger.list_unpriced, within, name)
+
+
+def _plain_name(name: str) -> str:
+    """Return the name that a module has in the network that ``torch.compile`` took."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def _unseen(count: Callable[..., Any], *args: Any) -> Any:

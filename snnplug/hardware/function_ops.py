@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
-#: Called with the name of a function, its arguments and its result.
-Seen = Callable[[str, tuple[Any, ...], dict[str, Any], Any], None]
+#: Called with the name of a function, its arguments, its result, and whether a machine computes it.
+Seen = Callable[[str, tuple[Any, ...], dict[str, Any], Any, bool], None]
 
 ADDITIONS = frozenset(
     [
@@ -133,38 +133,48 @@ class FunctionWatch:
     """Reports torch functions that run while a network does, but not inside counted modules.
 
     What it cannot see is work outside torch on memory that was taken before.
+
+    Args:
+        seen: Is told of each function.
+        enough: Calls of the network without anything to report that show that it has no functions.
     """
 
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: Seen, enough: int = 1) -> None:
+        self._silent_calls_left = enough
         self.calls = 0
         self.reports = 0
         self._seen = seen
         self._networks = 0
         self._pauses = 0
-        #: Whether a whole call is known to have had no function to report.
+        #: Whether the network is known to have no function to report.
         self.is_over = False
 
     def see(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Take note of a function that has run, and report it."""
         self.calls += 1
-        if name not in _FREE and _works(name, args, kwargs):
-            self.reports += 1
-            self._seen(name, args, kwargs, out)
+        works = name not in _FREE and _works(name, args, kwargs)
+        self.reports += works
+        self._seen(name, args, kwargs, out, works)
 
     def enter_network(self) -> None:
         """Begin to watch; calls may nest."""
-        self._networks += 1
-        self._switch()
+        if not self.is_over:
+            self._networks += 1
+            self._switch()
 
     def leave_network(self, completed: bool) -> None:
         """End what :meth:`enter_network` began.
 
-        A network that has come to its end without any such function has none: from then on nothing
-        is watched, which saves the time.
+        A network that has come to its end without any such function, often enough, has none: from
+        then on nothing is watched, which saves the time.
         """
+        if self.is_over:
+            return
         # At least 0: what a raising hook has kept from beginning is ended all the same.
         self._networks = max(0, self._networks - 1)
-        self.is_over = self.is_over or (completed and not self._networks and not self.reports)
+        if completed and not self._networks and not self.reports:
+            self._silent_calls_left -= 1
+            self.is_over = self._silent_calls_left <= 0
         self._switch()
 
     def pause(self) -> None:

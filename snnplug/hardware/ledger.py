@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from math import prod
-from typing import Any, TypeVar, cast
+from typing import Any
+from weakref import ref
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from snnplug.hardware.counter_table import CounterTable
 from snnplug.hardware.counters import (
     Counter,
     ElementwiseCounter,
     NeuronCounter,
-    PoolCounter,
     SynapticCounter,
     extended,
 )
 from snnplug.hardware.dynamics import Dynamics
-from snnplug.hardware.fan_out import (
-    Convolution,
-    Counts,
-    convolved_shape,
-    fan_out_of,
-    window_of,
-    zero_weight_fan_out,
-)
+from snnplug.hardware.fan_out import Convolution, Counts, convolved_shape, fan_out_of
 from snnplug.hardware.operand import ANALOG, operand_of_spikes
 from snnplug.hardware.relaxation import Relaxation
 from snnplug.hardware.tally import Tally, spikes_of, tally
 from snnplug.hardware.value_range import operand_of
-
-_C = TypeVar("_C", SynapticCounter, NeuronCounter, PoolCounter)
 
 
 class Ledger:
@@ -40,17 +33,21 @@ class Ledger:
     Args:
         relaxation: Takes in the gradients of what is counted, for a price alone: what repeats, and
             weights of 0, are then not looked for.
+        time_first: Whether rows of several steps lie one step after the other.
     """
 
-    def __init__(self, relaxation: Relaxation | None = None) -> None:
+    def __init__(self, relaxation: Relaxation | None = None, time_first: bool = True) -> None:
         self._relaxation = relaxation
-        self.counters: dict[str, Counter] = {}
+        self._time_first = time_first
+        self._table = CounterTable(seeks_zeros=relaxation is None)
+        self.counters: dict[str, Counter] = self._table.by_name
         self.unpriced: dict[str, None] = {}
         #: Samples in a time step; 0 while that is not known.
         self.batch = 0
         self._pending: tuple[NeuronCounter, Tensor] | None = None
         self._currents: tuple[SynapticCounter, Tensor] | None = None
-        self._weights: dict[int, str] = {}
+        # Currents that a normalisation took, and the layer whose weights may do its work.
+        self._normalised: list[tuple[ref[Tensor], SynapticCounter]] = []
 
     def begin_sequence(self, batch: int) -> None:
         """Take note that new samples start, so many at a time."""
@@ -63,12 +60,36 @@ class Ledger:
         """Let go of what was kept for the next module."""
         self.flush()
         self._currents = None
+        self._normalised.clear()
 
     def list_unpriced(self, name: str, kind: str) -> None:
         """Name something whose work is in no count."""
         self.flush()
         self.unpriced[f"{name} ({kind})"] = None
         self._currents = None
+
+    def reads(self, values: Iterable[Any], out: Any = ()) -> None:
+        """Take note of what a module or function takes, ahead of entering it.
+
+        Weights can do a normalisation's work only if nothing else needs what they gave without it.
+
+        Args:
+            values: Its arguments.
+            out: The result of a function. What is no tensor, or a view of an argument, tells of no
+                use of it.
+        """
+        if not self._normalised:
+            return
+        self._normalised = [
+            (known, layer) for known, layer in self._normalised if known() is not None
+        ]
+        results = _tensors(out)
+        for x in _tensors(values):
+            if (not results and out != ()) or any(_shares_memory(x, result) for result in results):
+                continue
+            for known, layer in self._normalised:
+                if _shares_memory(known(), x):
+                    layer.norms.add("")
 
     def synaptic(
         self,
@@ -80,20 +101,16 @@ class Ledger:
     ) -> None:
         """Enter a call of a layer of weights; with a name, also of the max pool that it did."""
         features = 1 if isinstance(layer, nn.Linear) else len(layer.kernel_size) + 1
-        shape, to = tuple(x.shape[-features:]), tuple(out.shape[-features:])
+        shape: tuple[int, ...] = x.shape[-features:]
+        to: tuple[int, ...] = out.shape[-features:]
         if pool_name is not None and isinstance(layer, nn.Conv2d):
             to = convolved_shape(layer, shape)
-        counter = self._at_size(SynapticCounter, name, shape, prod(to))
-        if isinstance(counter, str):
-            counter = self._new_synaptic(counter, layer, shape, to)
+        counter = self._table.synaptic(name, layer, shape, to)
         seen = self._enter(counter, x)
         self.flush(x, seen)
         self._currents = (counter, out) if pool_name is None else None
         if pool_name is not None:
-            pool = self._at_size(PoolCounter, pool_name, to, None)
-            if isinstance(pool, str):
-                pool = PoolCounter(pool, "MaxPool2d", to, None)
-                self.counters[pool.name] = pool
+            pool = self._table.pool(pool_name, "MaxPool2d", to, None)
             pool.presentations += prod(x.shape[: x.dim() - features])
             if seen.events or layer.bias is not None:
                 pool.operand = ANALOG  # currents, which nobody has seen
@@ -102,7 +119,7 @@ class Ledger:
         """Enter a convolution over an input and a hidden state of one LSTM cell."""
         self.flush()
         fan_out = fan_out_of(layer, tuple(x.shape[1:]), tuple(out.shape[1:]))
-        zero = self._zeros(layer, tuple(x.shape[1:]), tuple(out.shape[1:]))
+        zero = self._table.zeros(layer, tuple(x.shape[1:]), tuple(out.shape[1:]))
         for part, lo, hi in (("input", 0, first), ("hidden", first, x.shape[1])):
             self.weighted(
                 f"{name}.{part}",
@@ -127,11 +144,9 @@ class Ledger:
         biases: int = 0,
     ) -> None:
         """Enter events that meet weights which are no layer of their own; ``x`` is ``(B, *)``."""
-        shape = tuple(x.shape[1:])
-        counter = self._at_size(SynapticCounter, name, shape, outputs)
-        if isinstance(counter, str):
-            counter = SynapticCounter(counter, kind, shape, outputs, weights, fan_out, zero, biases)
-            self.counters[counter.name] = counter
+        counter = self._table.weighted(
+            name, kind, x.shape[1:], outputs, weights, fan_out, zero, biases
+        )
         self._enter(counter, x)
 
     def neuron(
@@ -140,17 +155,7 @@ class Ledger:
         """Enter a call of a layer of neurons."""
         self.flush()
         self._currents = None
-        shape = tuple(spk.shape[leading:])
-        counter = self._at_size(NeuronCounter, name, shape, None)
-        if isinstance(counter, str):
-            neurons = prod(shape)
-            if getattr(module, "max_pool", 0) or getattr(module, "avg_pool", 0):
-                neurons = prod(
-                    cast(Tensor, module.mem).shape[1:]
-                )  # pooled on the way to its spikes
-            kind = type(module).__name__
-            counter = NeuronCounter(counter, kind, shape, neurons, dynamics)
-            self.counters[counter.name] = counter
+        counter = self._table.neurons(name, module, dynamics, spk.shape[leading:])
         counter.presentations += prod(spk.shape[:leading])
         if dynamics.compares:
             self._pending = counter, spk
@@ -158,11 +163,7 @@ class Ledger:
     def pool(self, name: str, kind: str, x: Tensor, features: int, fan_out: Counts | None) -> None:
         """Enter a call of a pooling layer; ``fan_out`` is for one that averages."""
         self._currents = None
-        shape = tuple(x.shape[-features:])
-        counter = self._at_size(PoolCounter, name, shape, None)
-        if isinstance(counter, str):
-            counter = PoolCounter(counter, kind, shape, fan_out)
-            self.counters[counter.name] = counter
+        counter = self._table.pool(name, kind, x.shape[-features:], fan_out)
         counter.presentations += prod(x.shape[: x.dim() - features])
         if fan_out is not None:
             seen = tally(x, fan_out.ndim)
@@ -190,6 +191,7 @@ class Ledger:
         if before is not None and _same_memory(before[1], x) and not _uses_batch(module):
             layer = before[0]
             layer.norms.add(name)
+            self._normalised += [(ref(before[1]), layer), (ref(x), layer)]
         counter.sources[id(layer)] = layer
         self._currents = None
 
@@ -202,9 +204,7 @@ class Ledger:
         self, name: str, kind: str, multiplies: int, adds: int, parameters: int = 0
     ) -> ElementwiseCounter:
         """Enter work on single values."""
-        counter = self.counters.get(name)
-        if not isinstance(counter, ElementwiseCounter):
-            counter = self.counters[name] = ElementwiseCounter(name, kind, parameters=parameters)
+        counter = self._table.elementwise(name, kind, parameters)
         counter.multiplies += multiplies
         counter.adds += adds
         return counter
@@ -226,7 +226,8 @@ class Ledger:
 
     def _enter(self, counter: SynapticCounter, x: Tensor) -> Tally:
         seen = tally(x, counter.keep)
-        counter.add(x, seen, self.batch if self._relaxation is None else None)
+        batch = self.batch if self._relaxation is None else None
+        counter.add(x, seen, batch, self._time_first)
         self._relax(counter, x, seen, counter.fan_out)
         return seen
 
@@ -236,60 +237,6 @@ class Ledger:
         if self._relaxation is not None:
             self._relaxation.add(counter.name, x, seen, fan_out)
 
-    def _new_synaptic(
-        self, name: str, layer: nn.Linear | Convolution, shape: tuple[int, ...], to: tuple[int, ...]
-    ) -> SynapticCounter:
-        kind = next(c.__name__ for c in type(layer).__mro__ if c.__module__.startswith("torch.nn."))
-        stored = layer._parameters.get("weight")  # None if it is computed
-        owner = name if stored is None else self._weights.setdefault(id(stored), name)
-        counter = SynapticCounter(
-            name,
-            kind,
-            shape,
-            prod(to),
-            layer.weight.numel(),
-            fan_out_of(layer, shape, to),
-            None if self._relaxation else self._zeros(layer, shape, to),
-            0 if layer.bias is None else prod(to),
-            owner != name,
-            window_of(layer, shape, to),
-        )
-        self.counters[name] = counter
-        return counter
-
-    @staticmethod
-    def _zeros(
-        layer: nn.Linear | Convolution, shape: tuple[int, ...], to: tuple[int, ...]
-    ) -> Counts | None:
-        """Return the synapses without weight of each input, if there are any."""
-        if int(layer.weight.count_nonzero()) == layer.weight.numel():
-            return None
-        return zero_weight_fan_out(layer, shape, to)
-
-    def _at_size(
-        self, kind: type[_C], name: str, shape: tuple[int, ...], outputs: int | None
-    ) -> _C | str:
-        """Return the counter of a module for an input of this shape, or the name of a new one."""
-        for label in _labels(name, shape, outputs):
-            counter = self.counters.get(label)
-            if counter is None:
-                return label
-            if (
-                isinstance(counter, kind)
-                and counter.shape == shape
-                and getattr(counter, "outputs", outputs) == outputs
-            ):
-                return counter
-        return label
-
-
-def _labels(name: str, shape: tuple[int, ...], outputs: int | None) -> Iterator[str]:
-    """Yield what a counter may be called: its module, and where that has met others, the sizes."""
-    yield name
-    size = "x".join(map(str, shape))
-    yield f"{name}[{size}]"
-    yield f"{name}[{size}->{outputs}]"
-
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:
     return (
@@ -298,6 +245,21 @@ def _same_memory(a: Tensor, b: Tensor) -> bool:
         and a.is_contiguous()
         and b.is_contiguous()
     )
+
+
+def _shares_memory(a: Tensor | None, b: Tensor) -> bool:
+    """Whether two tensors are views of the same memory."""
+    if a is None or a.layout != torch.strided or b.layout != torch.strided:
+        return False
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    """Return the tensors among values, and in lists and tuples of them."""
+    if isinstance(values, Tensor):
+        return [values]
+    inside = values if isinstance(values, list | tuple) else ()
+    return [x for value in inside for x in _tensors(value)]
 
 
 def _uses_batch(module: Any) -> bool:

@@ -13,20 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from snnplug.hardware.counter_table import WEIGHTS
 from snnplug.hardware.dynamics import Dynamics, dynamics_of, is_snntorchs, is_spiking
 from snnplug.hardware.ledger import Ledger
 from snnplug.hardware.pooling import pool_axes, pool_module
 from snnplug.hardware.spike_trains import spike_train_layer
 
-_WEIGHTS = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
 _CELLS = (nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 _PADDINGS = ("Circular", "Constant", "Reflection", "Replication", "Zero")
 #: Modules of torch whose work is nothing at inference, or that of their children.
@@ -35,6 +27,7 @@ _FREE = frozenset(
         *("Identity", "Flatten", "Unflatten", "Sequential", "ModuleList", "ModuleDict"),
         *("ParameterList", "ParameterDict", "AlphaDropout", "FeatureAlphaDropout", "Dropout"),
         *(f"Dropout{n}d" for n in (1, 2, 3)),
+        *("DataParallel", "DistributedDataParallel"),
         *(f"{how}Pad{n}d" for how in _PADDINGS for n in (1, 2, 3)),
     )
 )
@@ -85,7 +78,7 @@ class Readings:
             return Reading(
                 lambda m, a, k, out: spike_train_layer(ledger, name, m, _first(a, k), out)
             )
-        if isinstance(module, _WEIGHTS):
+        if isinstance(module, WEIGHTS):
             if owner is not None and is_snntorchs(owner, "SConv2dLSTM"):
                 first = int(owner.in_channels)  # type: ignore[arg-type]
                 return self._once(
@@ -120,7 +113,9 @@ class Readings:
     ) -> None:
         # Our convolution may do the max pool behind it in one pass.
         pool = self._names.get(kwargs["pool"], "pool") if kwargs.get("pool") is not None else None
-        self._ledger.synaptic(name, m, _first(args, kwargs), out, pool)
+        x = _first(args, kwargs)
+        dense = x if x.layout == torch.strided else x.to_dense()
+        self._ledger.synaptic(name, m, dense, out, pool)
 
     def _once(self, module: nn.Module, after: After) -> Reading:
         """Read a layer inside one of snnTorch's neurons once per step of it.

@@ -20,16 +20,17 @@ class Repeats:
         """Begin a new sequence."""
         self._last = None
 
-    def find(self, x: Tensor, batch: int) -> Tensor | None:
+    def find(self, x: Tensor, steps: int) -> Tensor | None:
         """Return the rows of ``x`` that are equal to those of the step before, if there are any.
 
         Args:
-            x: ``(T * batch, *)``, time first; of a loop, one step after the other.
-            batch: Samples in a step; 0 if it is not known.
+            x: ``(steps * rows of a step, *)``, time first; of a loop, one step after the other.
+            steps: Time steps in it; 0 if that is not known.
         """
-        if batch == 0 or x.shape[0] % batch:
+        if steps == 0 or len(x) == 0:
             self._last = None
             return None
+        batch = len(x) // steps
         before, same = self._last, []
         for now in torch.split(x, batch):
             if before is None or before.shape != now.shape:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +21,7 @@ _MINUS_ZERO = -(2**31)
 _WRAP = 2**32
 
 
-@dataclass(frozen=True)
-class Tally:
+class Tally(NamedTuple):
     """Events of a tensor.
 
     Attributes:
@@ -57,11 +56,14 @@ def tally(x: Tensor, keep: int = 0) -> Tally:
         >>> seen.counts.tolist(), seen.events, seen.is_binary
         ([1, 2], 3, True)
     """
+    known = bits_of(x)
+    if known is not None and known.is_binary:
+        if keep == 0 and known.nonzeros is not None:
+            return Tally(known.nonzeros, known.nonzeros, 1.0)
+        if known.features % prod(x.shape[x.dim() - keep :]) == 0:
+            return _of_bits(known, x.shape[x.dim() - keep :])
     values = x.detach()
     sites = values.shape[values.dim() - keep :]
-    known = bits_of(values)
-    if known is not None and known.is_binary and known.features % prod(sites) == 0:
-        return _of_bits(known, sites)
     if _is_fast(values):
         # What is no spike ends the first look at once.
         fast, spike = _counts_if_binary(values, sites, 1.0), 1.0
@@ -81,8 +83,6 @@ def tally(x: Tensor, keep: int = 0) -> Tally:
 def _of_bits(known: SeenBits, sites: torch.Size) -> Tally:
     """Count the ones of an input of spikes from its bits."""
     events = known.nonzeros
-    if not sites and events is not None:
-        return Tally(events, events, 1.0)
     counts = native.count_bits(known.bits, known.features)
     events = int(counts.sum()) if events is None else events
     return Tally(counts.reshape(-1, *sites).sum(0) if sites else events, events, 1.0)
@@ -121,7 +121,10 @@ def _counts_if_binary(
     seen = native.count_spikes(x.contiguous(), prod(sites), spike)
     if seen is None:
         return None
-    return seen[0], seen[1].reshape(sites) if sites else seen[0]
+    total, counts = seen
+    if not sites:
+        return total, total
+    return total, torch.full(sites, total) if counts is None else counts.reshape(sites)
 
 
 def _counts_by_sums(x: Tensor, sites: torch.Size) -> Tensor | None:

@@ -149,7 +149,9 @@ def limit_memory(num_bytes: int) -> None:
         lib.snp_pool_limit(num_bytes)
 
 
-def count_spikes(values: Tensor, sites: int, spike: float = 1.0) -> tuple[int, Tensor] | None:
+def count_spikes(
+    values: Tensor, sites: int, spike: float = 1.0
+) -> tuple[int, Tensor | None] | None:
     """Count the spikes of a contiguous float32 tensor in one read.
 
     Args:
@@ -158,20 +160,17 @@ def count_spikes(values: Tensor, sites: int, spike: float = 1.0) -> tuple[int, T
         spike: The value of a spike, which float32 holds.
 
     Returns:
-        The number of spikes and the counters ``(sites,)``, int64; or None when a value is neither 0
-        nor a spike, or there is no native library.
+        The number of spikes and the counters ``(sites,)``, int64, None for one; or None when a
+        value is neither 0 nor a spike, or there is no native library.
     """
     lib = library()
     if lib is None:
         return None
-    counts = torch.zeros(sites, dtype=torch.int64)
-    where = counts.data_ptr() if sites > 1 else None
-    rows = values.numel() // sites
-    threads = torch.get_num_threads()
+    counts = torch.zeros(sites, dtype=torch.int64) if sites > 1 else None
+    where = None if counts is None else counts.data_ptr()
+    rows, threads = values.numel() // sites, torch.get_num_threads()
     total = lib.snp_count_spikes(values.data_ptr(), rows, sites, spike, where, threads)
-    if total < 0:
-        return None
-    return total, counts if sites > 1 else torch.tensor([total])
+    return None if total < 0 else (total, counts)
 
 
 def count_bits(bits: Tensor, features: int) -> Tensor:
