@@ -185,6 +185,78 @@ def _recipes() -> str:
     return "\n".join(pages)
 
 
+def _logged_runs() -> dict[str, list[dict[str, str]]]:
+    """Return the logged runs of each recipe, as ``log_runs.py`` has entered them."""
+    with (Path(__file__).parent / "runs.csv").open(encoding="utf-8", newline="") as lines:
+        runs: dict[str, list[dict[str, str]]] = {name: [] for name in packaged_recipes()}
+        for row in csv.DictReader(lines):
+            runs[row["recipe"]].append(row)
+    return runs
+
+
+def _range(values: list[str], digits: int) -> str:
+    """Return the lowest and the highest, or the one if all are the same."""
+    if not values:
+        return ""
+    ends = [f"{end:,.{digits}f}" for end in (min(map(float, values)), max(map(float, values)))]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _gallery() -> str:
+    """Return a row for each recipe, and what it is."""
+    rows = []
+    for name, runs in _logged_runs().items():
+        accuracy, energy, seconds = (
+            _range([run[column] for run in runs], digits)
+            for column, digits in (("test_accuracy", 1), ("energy_nj", 0), ("seconds", 0))
+        )
+        measured = ["-", "-", "-"]
+        if runs:
+            clock = _CPU[runs[0]["clock"]]
+            measured = [f"{accuracy} %", f"{energy} nJ", f"{seconds} s{clock}"]
+        what = header(packaged_recipes()[name])[0]
+        link = f"[`{name}`](#{name.replace('_', '-')})"
+        rows.append([link, what, *measured, ", ".join(run["seed"] for run in runs) or "-"])
+    columns = ["recipe", "what it trains", "test accuracy", "energy per inference", "time", "seeds"]
+    return _table(columns, rows)
+
+
+_CPU = {"CPU": " of CPU time", "wall": ""}
+
+
+def _runs_of(runs: list[dict[str, str]]) -> str:
+    """Return the command of each logged run of a recipe, and what came out."""
+    commands = "".join(
+        f"$ snnplug fit -c {run['recipe']}{_DATA.get(run['recipe'].split('_')[0], '')}"
+        f"{' ' + run['options'] if run['options'] else ''} --seed_everything {run['seed']}\n"
+        for run in runs
+    )
+    rows = [
+        [
+            run["seed"],
+            f"{float(run['test_accuracy']):g} %",
+            f"{float(run['energy_nj']):,.1f} nJ [{float(run['energy_nj_low']):,.1f} … "
+            f"{float(run['energy_nj_high']):,.1f}]",
+            f"{run['seconds']} s{_CPU[run['clock']]}",
+        ]
+        for run in runs
+    ]
+    table = _table(["seed", "test accuracy", "energy per inference", "time"], rows)
+    return f"```console\n{commands}```\n\n{table}"
+
+
+def _picture_of(recipe: str) -> str:
+    """Return the picture of a recipe's run, if one was entered."""
+    if not (Path(__file__).parent / "gallery" / f"{recipe}.png").is_file():
+        return ""
+    alt = f"Which neuron spikes at which time step, for one test sample of {recipe}."
+    return f"```{{image}} gallery/{recipe}.png\n:alt: {alt}\n:width: 60%\n```\n"
+
+
+# Recipes of recordings and of MNIST are told where these lie.
+_DATA = dict.fromkeys(("mnist", "nmnist", "ntidigits", "saccade"), " --data.root FOLDER")
+
+
 def _datasets() -> str:
     rows = [
         [
@@ -213,6 +285,9 @@ def _write_generated(app: Sphinx, config: object) -> None:
         "bill-yin2017-28nm.md": _bill("yin2017-28nm"),
         "command-line.txt": HELP,
         "recipes.md": _recipes(),
+        "gallery.md": _gallery(),
+        **{f"runs-{name}.md": _runs_of(runs) for name, runs in _logged_runs().items()},
+        **{f"picture-{name}.md": _picture_of(name) for name in packaged_recipes()},
         "constants-per-event.md": "".join(
             f"### {name}\n\n{load_target(name).statement}\n\n{_constants(name)}\n"
             for name in packaged_targets()
