@@ -1,4 +1,4 @@
-"""``torch.compile`` over the whole network, with the loop over time as one operation."""
+"""``torch.compile`` over the whole network: a kernel or one ``scan`` per loop over time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ LONGEST_UNROLLED = 25
 class Compiled(Backend):
     """Compile the network into fused loops; a shape is compiled once, any batch size after it.
 
-    Compilation takes seconds to a minute, once per shape of frames, per mode (training,
-    evaluation) and process; torch keeps the kernels on disk for the next one. The first step is
-    compiled at :meth:`prepare` if it is given an example.
+    Layers that a kernel of ours takes stay one operator each; the loops over time of others become
+    one ``scan``. Compilation takes some seconds without a scan and half a minute with, once per
+    shape of frames, per mode (training, evaluation) and process; torch keeps the kernels on disk
+    for the next one. The first step is compiled at :meth:`prepare` if it is given an example.
 
     Args:
         compiler: torch's name of it; ``"inductor"`` needs a C++ compiler on the CPU.
@@ -53,8 +54,9 @@ class Compiled(Backend):
 
 def compiled(network: nn.Module, example: Tensor | None, backend: str, compiler: str) -> Prepared:
     """Return the network, compiled; at once if there is an example."""
+    start = time.perf_counter()
     scanned, how = scans()
-    mode: execution.Mode = "scan" if scanned else "eager"
+    mode: execution.Mode = "compiled" if scanned else "eager"
     compiled: Any = torch.compile(network, backend=compiler, fullgraph=True)
 
     def run(frames: Tensor) -> Any:
@@ -75,7 +77,6 @@ def compiled(network: nn.Module, example: Tensor | None, backend: str, compiler:
 
     prepared = Prepared(network, backend, mode, run)
     if example is not None:
-        start = time.perf_counter()
         one_step(prepared, example)
         prepared.note = f"compiled in {time.perf_counter() - start:.1f} s ({how})"
     return prepared

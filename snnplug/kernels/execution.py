@@ -2,8 +2,9 @@
 
 ``"fused"`` takes operators over a whole sequence, native where there is a kernel. ``"eager"`` takes
 elementary operations, step by step, with autograd's own backward: what the others are compared
-with. ``"scan"`` takes the same operations with the loop over time as one of them, for a
-compiler to fuse. Equal numbers either way, up to the order of summation.
+with. ``"scan"`` takes the same operations with the loop over time as one of them, for an exporter.
+``"compiled"`` is for a compiler: the operators where a kernel does their work, ``"scan"``
+elsewhere. Equal numbers in each, up to the order of summation.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-Mode = Literal["eager", "fused", "scan"]
+Mode = Literal["eager", "fused", "scan", "compiled"]
 
 # A plain global, not a context variable: a compiler folds it into the graph that it traces.
 _mode: Mode = "fused"
@@ -25,7 +26,12 @@ def mode() -> Mode:
 
 def fused() -> bool:
     """Whether operators over a whole sequence may be taken."""
-    return _mode == "fused"
+    return _mode in ("fused", "compiled")
+
+
+def scans() -> bool:
+    """Whether a loop over time is to be one operation."""
+    return _mode in ("scan", "compiled")
 
 
 @contextmanager

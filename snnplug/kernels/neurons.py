@@ -51,19 +51,17 @@ Kernel = Literal["native", "triton", "torch"]
 def takes(cur: Tensor, parameters: Parameters, dynamics: Dynamics) -> bool:
     """Whether the operator takes this call; else it is left to elementary operations.
 
-    Those can be exported, transformed by ``torch.func`` and, where no kernel runs, compiled. A
-    compiler takes Triton's kernel even where it fuses the loops of the other layers.
+    Those can be exported, transformed by ``torch.func`` and, where no kernel runs, compiled.
     """
-    kernel = kernel_for(cur, parameters)
     return (
-        (execution.fused() or (execution.mode() == "scan" and kernel == "triton"))
+        execution.fused()
         and known(dynamics.spike_grad) is not None
         and cur.is_floating_point()
         and cur.dim() >= 2
         and cur.numel() > 0
         and not torch.compiler.is_exporting()
         and not torch._C._are_functorch_transforms_active()
-        and (kernel != "torch" or not torch.compiler.is_compiling())
+        and (kernel_for(cur, parameters) != "torch" or not torch.compiler.is_compiling())
     )
 
 

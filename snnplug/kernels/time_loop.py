@@ -35,7 +35,7 @@ def time_loop(step: Step, carry: Carry, xs: Tensor) -> tuple[Tensor, Carry]:
     Returns:
         ``y``, ``(T, *)``, and the carry after the last step.
     """
-    if execution.mode() == "scan" and len(xs) > _BLOCK:
+    if execution.scans() and len(xs) > _BLOCK:
         return _scanned(step, carry, xs)
     carry, found = _unrolled(step, carry, xs)
     return found, carry

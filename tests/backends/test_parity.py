@@ -94,12 +94,13 @@ def test_contract_the_ipu_spikes_as_eager_does(
 
 
 @pytest.mark.slow
-def test_inductor_gives_what_eager_gives() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["kernels", "scan"])
+def test_inductor_gives_what_eager_gives(dtype: torch.dtype) -> None:
     net = sp.SpikingSequential(
         torch.nn.Linear(6, 8), sp.RLeaky(beta=0.9, linear_features=8), sp.SpikeLinear(8, 4),
         sp.Synaptic(alpha=0.5, beta=0.9),
-    )  # fmt: skip
-    x = 2 * frames(num_steps=9)
+    ).to(dtype)  # fmt: skip
+    x = 2 * frames(num_steps=9).to(dtype)
     eager = training_step(net, backends.get("eager").prepare(net), x)
     torch._dynamo.reset()
     prepared = backends.get("compiled").prepare(net, x)

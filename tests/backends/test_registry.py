@@ -53,6 +53,25 @@ def test_eager_takes_no_operator_and_fused_does(monkeypatch: pytest.MonkeyPatch)
     assert calls
 
 
+@pytest.mark.parametrize(("dtype", "loop"), [(torch.float32, "neurons"), (torch.float64, "scan")])
+def test_a_compiler_meets_a_kernel_or_a_scan(dtype: torch.dtype, loop: str) -> None:
+    torch._dynamo.reset()
+    seen: list[str] = []
+
+    def compiler(graph: torch.fx.GraphModule, example: object) -> object:
+        seen.extend(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
+    net = sp.SpikingSequential(nn.Linear(6, 3), sp.Leaky(beta=0.9)).to(dtype)
+    prepared = compiled.compiled(net, None, "compiled", compiler)  # type: ignore[arg-type]
+    with torch.no_grad():
+        out = prepared(frames().to(dtype))
+    assert torch.equal(out, backends.get("eager").prepare(net)(frames().to(dtype)))
+    loops = [name for name in seen if "neurons" in name or "scan" in name]
+    assert len(loops) == 1
+    assert loop in loops[0]
+
+
 def test_hooks_see_a_compiled_network() -> None:
     torch._dynamo.reset()
     net = sp.SpikingSequential(nn.Linear(6, 3), sp.Leaky(beta=0.9))
@@ -78,12 +97,19 @@ def test_what_cannot_be_compiled_is_refused() -> None:
         prepared(frames())
 
 
+class Narrow(sp.HardFire):
+    """A surrogate that no kernel knows."""
+
+    def derivative(self, x: torch.Tensor) -> torch.Tensor:
+        return super().derivative(2 * x)
+
+
 def test_batches_are_not_compiled_again() -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     net = sp.SpikingSequential(
         sp.SpikeLinear(6, 3), sp.RLeaky(beta=0.9, linear_features=3), nn.Linear(3, 4),
-        sp.Leaky(beta=0.9),
+        sp.Leaky(beta=0.9, spike_grad=Narrow()),
     )  # fmt: skip
     prepared = compiled.Compiled("aot_eager").prepare(net, frames())
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]

@@ -127,8 +127,8 @@ def test_only_the_current_is_kept() -> None:
 
 
 @pytest.mark.usefixtures("in_triton")
-@pytest.mark.parametrize("mode", ["fused", "scan"])
-def test_a_compiler_takes_the_kernel_in_every_mode(mode: execution.Mode) -> None:
+@pytest.mark.parametrize("mode", ["fused", "compiled"])
+def test_a_compiler_takes_the_kernel(mode: execution.Mode) -> None:
     neuron = make("Leaky", 5).to(DEVICE)
     seen: list[str] = []
 
