@@ -9,7 +9,8 @@ import numpy as np
 
 from snnplug.data.site_maps import Layout, Move
 from snnplug.errors import ArgumentError
-from snnplug.kernels.frames import Recording, in_order
+from snnplug.kernels.frames import in_order
+from snnplug.kernels.located import Recording
 
 _LAST_US = 2**32 - 1
 

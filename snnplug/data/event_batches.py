@@ -17,7 +17,6 @@ from torch.utils.data.distributed import DistributedSampler
 from snnplug.data.augmentation import Augmentation, Streams
 from snnplug.data.frames import EventCounts, Framing
 from snnplug.data.store import EventStore
-from snnplug.kernels.frames import Recording
 
 Place = tuple[int, int]
 
@@ -63,19 +62,24 @@ class EventBatches(Dataset[Any]):
     def __getitems__(self, places: Sequence[Place]) -> tuple[Tensor, ...]:
         """Return a batch: torch's loader asks for it as a whole."""
         frames, _, lengths = self.batch(places)
-        chosen = [int(self.indices[index]) for _, index in places]
-        targets = torch.from_numpy(self.store.labels[chosen])
+        targets = torch.from_numpy(self.store.labels[self._chosen(places)])
         if not self.framing.options.variable_length:
             return frames, targets
         return frames[: int(lengths.max())], targets, torch.from_numpy(lengths)
 
     def batch(self, places: Sequence[Place]) -> tuple[Tensor, EventCounts, npt.NDArray[np.int64]]:
         """Return frames, what became of every event, and the steps of each recording."""
-        chosen = [(epoch, int(self.indices[index])) for epoch, index in places]
-        recordings: list[Recording] = [self.store.arrays(index) for _, index in chosen]
+        chosen = self._chosen(places)
+        recordings = self.store.recordings(chosen)
         if self.augmentation.is_none():
             return self.framing(recordings)
-        return self.framing(recordings, self.augmentation, lambda b: self._streams(*chosen[b]))
+        return self.framing(
+            recordings, self.augmentation, lambda b: self._streams(places[b][0], int(chosen[b]))
+        )
+
+    def _chosen(self, places: Sequence[Place]) -> npt.NDArray[np.int64]:
+        """Return the places in the store."""
+        return self.indices[[index for _, index in places]]
 
     def count_events(self) -> tuple[int, int]:
         """Return how many events all recordings hold, and how many are outside the window."""

@@ -19,7 +19,8 @@ from snnplug.data.saccades import SaccadeCamera
 from snnplug.data.site_maps import STAY, Crop, Layout, Move, site_map
 from snnplug.errors import ArgumentError
 from snnplug.kernels.event_filter import filter_events
-from snnplug.kernels.frames import Recording, frames
+from snnplug.kernels.frames import frames
+from snnplug.kernels.located import Recording
 
 _US_PER_MS = 1_000
 _DTYPES = {"float32": torch.float32, "uint8": torch.uint8}
@@ -182,9 +183,34 @@ class Framing:
             augmentation: Applied where there are ``draws``, once the events are free of noise.
             draws: Gives what is drawn from, for the recording of this place in the batch.
         """
-        refractory, isolated, unstable, thinned = np.zeros((4, len(recordings)), dtype=np.int64)
-        moves = [STAY] * len(recordings)
-        ready = list(recordings)
+        ready, moves = recordings, [STAY] * len(recordings)
+        lost = np.zeros((4, len(recordings)), dtype=np.int64)
+        o, draws = self.options, None if augmentation is None else draws
+        # Else the recordings need not be made objects one by one.
+        if draws or o.refractory_us or o.background_us or o.stabilize:
+            ready, moves, lost = self._changed(recordings, augmentation, draws)
+        refractory, isolated, unstable, thinned = lost
+        out, counts = self._framed(ready, moves)
+        kept, before, after, clipped, cropped, moved = counts
+        moved = moved + unstable
+        fates = EventCounts(
+            kept, before, after, clipped, cropped, moved, refractory, isolated, thinned
+        )
+        lengths = self._lengths(ready) if o.variable_length else _full(ready, self.num_steps)
+        return out.view(*out.shape[:2], *self.frame_shape), fates, lengths
+
+    def _changed(
+        self,
+        recordings: Sequence[Recording],
+        augmentation: Augmentation | None,
+        draws: Callable[[int], np.random.Generator] | None,
+    ) -> tuple[list[Recording], list[Move], npt.NDArray[np.int64]]:
+        """Return recordings free of noise and augmented, their moves, and what they lost to what.
+
+        That is: events within the refractory period, isolated, moved out and thinned, ``(4, B)``.
+        """
+        ready, moves = list(recordings), [STAY] * len(recordings)
+        lost = refractory, isolated, unstable, thinned = np.zeros((4, len(ready)), dtype=np.int64)
         o = self.options
         for b, recording in enumerate(ready):
             if o.refractory_us or o.background_us:
@@ -196,14 +222,7 @@ class Framing:
                     recording, self.layout, self.window_us, draws(b)
                 )
             ready[b] = recording
-        out, counts = self._framed(ready, moves)
-        kept, before, after, clipped, cropped, moved = counts
-        moved = moved + unstable
-        fates = EventCounts(
-            kept, before, after, clipped, cropped, moved, refractory, isolated, thinned
-        )
-        lengths = self._lengths(ready) if o.variable_length else _full(ready, self.num_steps)
-        return out.view(*out.shape[:2], *self.frame_shape), fates, lengths
+        return ready, moves, lost
 
     def _lengths(self, recordings: Sequence[Recording]) -> npt.NDArray[np.int64]:
         """Return how many steps each recording has up to its last event in the window."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from snnplug.data import store_format as fmt
 from snnplug.data.addresses import SensorSize, decode_events, site_dtype
 from snnplug.errors import DataError
+from snnplug.kernels.located import Located
 
 
 class EventStore:
@@ -108,6 +109,21 @@ class EventStore:
         if not self._checked[index]:
             self._check(index, raw, site)
         return t, site
+
+    def recordings(self, indices: npt.NDArray[np.int64]) -> Located:
+        """Return several recordings, as :meth:`arrays` each.
+
+        Raises:
+            DataError: One is damaged.
+        """
+        for index in indices[~self._checked[indices]].tolist():
+            self.arrays(index)
+        return Located(
+            self._bytes,
+            self.starts[indices] + fmt.HEAD_BYTES,
+            self.num_events[indices],
+            self._dtype,
+        )
 
     def _check(
         self, index: int, raw: npt.NDArray[np.uint8], site: npt.NDArray[np.unsignedinteger]

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from snnplug.errors import ArgumentError
 from snnplug.kernels import native
-from snnplug.kernels.frames import Recording, contiguous, in_order
+from snnplug.kernels.frames import contiguous, in_order
+from snnplug.kernels.located import Recording
 
 _LARGEST_US = 2**32
 

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from snnplug.errors import ArgumentError, DataError
 from snnplug.kernels import native
+from snnplug.kernels.located import Located, Recording
 
-Recording = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 SiteMap = npt.NDArray[np.int32]
 
 # Up to here float32 counts without rounding; uint8 ends earlier.
@@ -98,7 +98,8 @@ def frames(
 
     Args:
         recordings: Times (uint32, µs) and sites (uint16 or uint32) of each, in any order of time,
-            quickest in ascending order; what ``EventStore.arrays`` returns.
+            quickest in ascending order; what ``EventStore.arrays`` returns, or, sooner for many,
+            ``EventStore.recordings``.
         sites: Sites of the sensor.
         num_steps: Bins :math:`K` of equal length.
         duration_us: Length :math:`D` of the window, in µs.
@@ -139,7 +140,9 @@ def frames(
             f"(start_us 0), num_steps below 2**24, times below 2**38 and most at most {highest}"
         )
     _check_maps(maps, len(recordings), sites, frame_sites)
-    pairs = [contiguous(t, site) for t, site in recordings]
+    pairs: Sequence[Recording] = recordings
+    if not isinstance(pairs, Located):
+        pairs = [contiguous(t, site) for t, site in recordings]
     task = _Task(sites, frame_sites, num_steps, duration_us, start_us, most, dtype)
     work = _native if native.library() is not None and pairs else _reference
     out, fates = work(pairs, maps, task)
@@ -207,16 +210,21 @@ def _addresses(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
 
 
 def _native(
-    pairs: list[Recording], maps: Sequence[SiteMap] | None, task: _Task
+    pairs: Sequence[Recording], maps: Sequence[SiteMap] | None, task: _Task
 ) -> tuple[Tensor, npt.NDArray[np.int64]]:
-    batch, size = len(pairs), max(site.itemsize for _, site in pairs)
-    if any(site.itemsize != size for _, site in pairs):
-        pairs = [(t, site.astype(f"u{size}", copy=False)) for t, site in pairs]
+    batch = len(pairs)
+    if isinstance(pairs, Located):
+        size, events = pairs.dtype.itemsize, pairs.events
+        times, where = pairs.addresses()
+    else:
+        size = max(site.itemsize for _, site in pairs)
+        if any(site.itemsize != size for _, site in pairs):
+            pairs = [(t, site.astype(f"u{size}", copy=False)) for t, site in pairs]
+        times, where = _addresses([t for t, _ in pairs]), _addresses([site for _, site in pairs])
+        events = np.array([len(t) for t, _ in pairs], dtype=np.int64)
     shape = (task.num_steps, batch, task.sites)
     out = native.empty(shape, task.dtype)
     fates = np.empty((batch, _FATES), dtype=np.int64)
-    times, where = _addresses([t for t, _ in pairs]), _addresses([site for _, site in pairs])
-    events = np.array([len(t) for t, _ in pairs], dtype=np.int64)
     places = None if maps is None else _addresses(maps)
     args = _Frames(
         batch,
@@ -241,7 +249,7 @@ def _native(
 
 
 def _reference(
-    pairs: list[Recording], maps: Sequence[SiteMap] | None, task: _Task
+    pairs: Sequence[Recording], maps: Sequence[SiteMap] | None, task: _Task
 ) -> tuple[Tensor, npt.NDArray[np.int64]]:
     num_steps, sites = task.num_steps, task.sites
     out = torch.empty(num_steps, len(pairs), sites, dtype=task.dtype)

@@ -12,7 +12,8 @@ from snnplug.data.addresses import encode_events
 from snnplug.data.frames import Framing
 from snnplug.errors import ArgumentError, DataError
 from snnplug.kernels import native
-from snnplug.kernels.frames import Recording, _reference, _Task, frames
+from snnplug.kernels.frames import _reference, _Task, frames
+from snnplug.kernels.located import Located, Recording
 from tests.support.events import random_events
 from tests.support.slow_frames import slow_frames
 
@@ -115,15 +116,37 @@ def test_large_batches_pass_the_caches_and_are_the_same(isa: int, dtype: torch.d
         for count in (0, 70_000, 3000, 1):
             t = np.sort(rng.integers(0, 1000, count)).astype(np.uint32)
             batch.append((t, rng.integers(0, 9_001, count, np.uint16)))
+        # More at one site than a byte holds, after bins that hold less.
+        hot = np.where(rng.random(70_000) < 0.3, 7, batch[1][1]).astype(np.uint16)
+        batch.append((batch[1][0], hot))
         maps = [rng.integers(0, 8_003, 9_001).astype(np.int32) for _ in batch]
         for most in (None, 2):
-            task = _Task(9_001, 8_001, 37, 900, 50, most or 255, dtype)
+            highest = 255 if dtype == torch.uint8 else 2**24
+            task = _Task(9_001, 8_001, 37, 900, 50, most or highest, dtype)
             expected, fates = _reference(batch, maps, task)
             out, counts = frames(batch, 9_001, 37, 900, 50, most, dtype, maps, 8_001)
             assert torch.equal(out, expected)
             assert np.array_equal(fates[:, :6].T, np.stack(counts))
     finally:
         library.snp_use_isa(2) or library.snp_use_isa(1)
+
+
+def test_recordings_of_one_array_need_no_views_of_their_own() -> None:
+    rng, raw, batch = np.random.default_rng(1), bytearray(8), []
+    at = []
+    for count in (0, 7, 300):
+        t = np.sort(rng.integers(0, 99, count)).astype(np.uint32)
+        batch.append((t, rng.integers(0, 5, count, np.uint16)))
+        at.append(len(raw))
+        raw += t.tobytes() + batch[-1][1].tobytes() + bytes(-6 * count % 4)
+    events = np.array([0, 7, 300])
+    held = Located(np.frombuffer(raw, np.uint8), np.array(at), events, np.dtype("u2"))
+    expected, counts = frames(batch, 5, 7, 90)
+    out, same = frames(held, 5, 7, 90)
+    assert torch.equal(out, expected)
+    assert np.array_equal(np.stack(counts), np.stack(same))
+    assert torch.equal(frames(held[1:], 5, 7, 90)[0], expected[:, 1:])
+    assert np.array_equal(held[2][1], batch[2][1])
 
 
 def test_a_recording_out_of_order_among_others_changes_nothing() -> None:

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 #include <vector>
 
 #include "kernels.h"
@@ -15,40 +14,83 @@ namespace {
 
 // From here on the output does not stay in the caches until it is read.
 constexpr int64_t kStreamFrom = 1 << 20;
-// Events that are compared with the end of a bin at once.
-constexpr int64_t kAtOnce = 8;
+// Times that are compared with the end of a bin at once.
+constexpr int64_t kAtOnce = 16;
+constexpr int64_t kAhead = 3;
+// As long as no count is above this, bytes take so many more events that it is worth the look.
+constexpr int64_t kByte = 255, kHighByte = 192;
 
-// Writes the counts of one bin, clipped, and clears them; returns how many events were clipped.
-template <class Count, class Value>
-int64_t write_row(Count* counts, int64_t sites, Count most, bool may_clip, bool streams,
-                  Value* out) {
-  int64_t clipped = 0;
-  if (may_clip) {
-    uint64_t over = 0;
-#pragma omp simd reduction(+ : over)
-    for (int64_t s = 0; s < sites; ++s) {
-      const Count kept = std::min(counts[s], most);
-      over += static_cast<Count>(counts[s] - kept);
-      counts[s] = kept;
-    }
-    clipped = static_cast<int64_t>(over);
+// Counts of one bin, zero between bins. Bytes lie in the nearest cache; few recordings need more.
+struct Tiles {
+  std::vector<uint8_t> bytes;
+  std::vector<uint32_t> wide;
+};
+
+inline int64_t highest(const uint8_t* counts, int64_t sites) {
+  uint8_t most = 0;
+  for (int64_t s = 0; s < sites; ++s) most = std::max(most, counts[s]);
+  return most;
+}
+
+// Clips counts to `most` and returns the sum of what is left.
+inline int64_t clip(uint8_t* counts, int64_t sites, uint8_t most) {
+  int64_t kept = 0, s = 0;
+#if defined(__SSE2__)
+#if defined(__AVX512BW__)
+  const __m512i limit = _mm512_set1_epi8(static_cast<char>(most));
+  __m512i sums = _mm512_setzero_si512();
+  for (; s + 64 <= sites; s += 64) {
+    const __m512i v = _mm512_min_epu8(_mm512_loadu_si512(counts + s), limit);
+    _mm512_storeu_si512(counts + s, v);
+    sums = _mm512_add_epi64(sums, _mm512_sad_epu8(v, _mm512_setzero_si512()));
   }
+  uint64_t lanes[8];
+  _mm512_storeu_si512(lanes, sums);
+#else
+  const __m128i limit = _mm_set1_epi8(static_cast<char>(most));
+  __m128i sums = _mm_setzero_si128();
+  for (; s + 16 <= sites; s += 16) {
+    auto* at = reinterpret_cast<__m128i*>(counts + s);
+    const __m128i v = _mm_min_epu8(_mm_loadu_si128(at), limit);
+    _mm_storeu_si128(at, v);
+    sums = _mm_add_epi64(sums, _mm_sad_epu8(v, _mm_setzero_si128()));
+  }
+  uint64_t lanes[2];
+  std::memcpy(lanes, &sums, sizeof lanes);
+#endif
+  for (const uint64_t sum : lanes) kept += static_cast<int64_t>(sum);
+#endif
+  for (; s < sites; ++s) kept += counts[s] = std::min(counts[s], most);
+  return kept;
+}
+
+inline int64_t clip(uint32_t* counts, int64_t sites, uint32_t most) {
+  int64_t kept = 0;
+  for (int64_t s = 0; s < sites; ++s) kept += counts[s] = std::min(counts[s], most);
+  return kept;
+}
+
+// Writes the counts of one bin and clears them.
+template <class Count, class Value>
+void write_row(Count* counts, int64_t sites, bool streams, Value* out) {
   int64_t s = 0;
+  const auto move = [&](Value* to, int64_t k) {
+    *to = static_cast<Value>(counts[k]);
+    counts[k] = 0;
+  };
   if (streams) {
-    for (; s < sites && reinterpret_cast<uintptr_t>(out + s) % kLine; ++s)
-      out[s] = static_cast<Value>(counts[s]);
+    for (; s < sites && reinterpret_cast<uintptr_t>(out + s) % kLine; ++s) move(out + s, s);
     // In blocks, which compilers widen in whole vectors; line by line they do not.
-    constexpr int64_t kBlock = 16 * kLine / static_cast<int64_t>(sizeof(Value));
+    constexpr int64_t kBlock = 4 * kLine / static_cast<int64_t>(sizeof(Value));
     alignas(kLine) Value block[kBlock];
     for (; s + kBlock <= sites; s += kBlock) {
       for (int64_t k = 0; k < kBlock; ++k) block[k] = static_cast<Value>(counts[s + k]);
+      std::memset(counts + s, 0, kBlock * sizeof(Count));
       for (int64_t k = 0; k < kBlock; k += kLine / static_cast<int64_t>(sizeof(Value)))
         stream_line(out + s + k, block + k);
     }
   }
-  for (; s < sites; ++s) out[s] = static_cast<Value>(counts[s]);
-  std::memset(counts, 0, sites * sizeof(Count));
-  return clipped;
+  for (; s < sites; ++s) move(out + s, s);
 }
 
 template <class Site>
@@ -64,8 +106,85 @@ bool is_sorted(const uint32_t* t, int64_t count) {
   return !falls;
 }
 
-template <class Site, class Count, class Value, bool kMapped>
-void accumulate(const Frames& f, int64_t b, int64_t first, int64_t last, Count* counts,
+// The first event from `j` on that is not before `next`.
+int64_t bin_end(const uint32_t* t, int64_t j, int64_t last, int64_t next) {
+  const uint32_t limit = static_cast<uint32_t>(std::min<int64_t>(next, UINT32_MAX));
+  // In order of time, so the last of several says for all that they are in the bin.
+  while (j + kAtOnce <= last && t[j + kAtOnce - 1] < limit) j += kAtOnce;
+  if (j + kAtOnce > last || limit != next) {
+    while (j < last && t[j] < next) ++j;
+    return j;
+  }
+  int32_t before = 0;
+  for (int64_t k = 0; k < kAtOnce; ++k) before += t[j + k] < limit;
+  return j + before;
+}
+
+// Adds events to the counts of their sites, and returns how many of them are shown.
+template <class Site, class Count, bool kMapped>
+int64_t count(const Frames& f, const Site* site, const int32_t* map, int64_t events, Count* counts,
+              int64_t* fates) {
+  int64_t shown = events;
+  for (int64_t j = 0; j < events; ++j) {
+    const int64_t s = kMapped ? map[site[j]] : site[j];
+    if (!kMapped || s < f.sites) {
+      ++counts[s];
+    } else {
+      ++fates[kMasked + s - f.sites];
+      --shown;
+    }
+  }
+  return shown;
+}
+
+template <class Site, class Value, bool kMapped>
+void bin(const Frames& f, const Site* site, const int32_t* map, int64_t events, Tiles& tiles,
+         bool streams, Value* out, int64_t* fates) {
+  uint8_t* counts = tiles.bytes.data();
+  int64_t done = 0, shown = 0, top = 0;
+  // No count can pass 255 before so many more events as are between it and the highest.
+  do {
+    const int64_t some = std::min(events - done, kByte - top);
+    shown += count<Site, uint8_t, kMapped>(f, site + done, map, some, counts, fates);
+    done += some;
+    if (done < events) top = highest(counts, f.sites);
+  } while (done < events && top < kHighByte);
+  if (done == events) {
+    if (shown > f.most)
+      fates[kClipped] += shown - clip(counts, f.sites, std::min<int64_t>(f.most, kByte));
+    write_row(counts, f.sites, streams, out);
+    return;
+  }
+  tiles.wide.resize(f.sites);
+  uint32_t* wide = tiles.wide.data();
+  for (int64_t s = 0; s < f.sites; ++s) {
+    wide[s] = counts[s];
+    counts[s] = 0;
+  }
+  shown += count<Site, uint32_t, kMapped>(f, site + done, map, events - done, wide, fates);
+  fates[kClipped] += shown - clip(wide, f.sites, static_cast<uint32_t>(f.most));
+  write_row(wide, f.sites, streams, out);
+}
+
+// Asks for one of `parts` of the events of a recording, which come from a file, page by page.
+template <class Site>
+void fetch(const Frames& f, int64_t b, int64_t part, int64_t parts) {
+#if defined(__GNUC__)
+  if (b >= f.batch) return;
+  const auto* t = reinterpret_cast<const char*>(f.times[b]);
+  const auto* site = reinterpret_cast<const char*>(f.where[b]);
+  const int64_t line = kLine / static_cast<int64_t>(sizeof(Site));
+  const int64_t lines = (f.events[b] + line - 1) / line;
+  for (int64_t k = lines * part / parts; k < lines * (part + 1) / parts; ++k) {
+    for (int64_t i = 0; i < static_cast<int64_t>(4 / sizeof(Site)); ++i)
+      __builtin_prefetch(t + (4 / sizeof(Site) * k + i) * kLine);
+    __builtin_prefetch(site + k * kLine);
+  }
+#endif
+}
+
+template <class Site, class Value, bool kMapped>
+void accumulate(const Frames& f, int64_t b, int64_t first, int64_t last, Tiles& tiles,
                 int64_t* fates) {
   const auto* t = reinterpret_cast<const uint32_t*>(f.times[b]);
   const auto* site = reinterpret_cast<const Site*>(f.where[b]);
@@ -73,61 +192,26 @@ void accumulate(const Frames& f, int64_t b, int64_t first, int64_t last, Count* 
   Value* out = static_cast<Value*>(f.output) + b * f.sites;
   const int64_t stride = f.batch * f.sites;
   const bool streams = f.steps * stride * static_cast<int64_t>(sizeof(Value)) >= kStreamFrom;
-  const auto most = static_cast<Count>(std::min<int64_t>(f.most, static_cast<Count>(-1)));
-  int64_t clipped = 0, masked[kMasks] = {};
-  for (int64_t k = 0, j = first; k < f.steps; ++k) {
+  for (int64_t k = 0, j = first; k < f.steps; ++k, out += stride) {
     // The first time of the next bin: u * steps / duration is below k + 1 before it.
     const int64_t next = ((k + 1) * f.duration_us + f.steps - 1) / f.steps + f.start_us;
-    const int64_t start = j;
-    const auto add = [&](int64_t event) {
-      const int64_t s = kMapped ? map[site[event]] : site[event];
-      if (!kMapped || s < f.sites)
-        ++counts[s];
-      else
-        ++masked[s - f.sites];
-    };
-    // In order of time, so the last of several says for all that they are in the bin.
-    for (; j + kAtOnce <= last && t[j + kAtOnce - 1] < next; j += kAtOnce)
-      for (int64_t k = 0; k < kAtOnce; ++k) add(j + k);
-    for (; j < last && t[j] < next; ++j) add(j);
-    clipped += write_row(counts, f.sites, most, j - start > f.most, streams, out + k * stride);
+    const int64_t end = bin_end(t, j, last, next);
+#if defined(__GNUC__)
+    // A row shares its first and last line with its neighbours: what is not written as a whole has
+    // to be there, and all that is written later waits for it.
+    if (k + kAhead < f.steps) {
+      __builtin_prefetch(out + kAhead * stride, 1);
+      __builtin_prefetch(out + kAhead * stride + f.sites - 1, 1);
+    }
+#endif
+    bin<Site, Value, kMapped>(f, site + j, map, end - j, tiles, streams, out, fates);
+    fetch<Site>(f, b + 1, k, f.steps);
+    j = end;
   }
-  fates[kClipped] = clipped;
-  for (int k = 0; k < kMasks; ++k) fates[kMasked + k] = masked[k];
-}
-
-// Counts in the output itself, which for bytes stays in the nearer caches until it is done.
-template <class Site, bool kMapped>
-void accumulate_bytes(const Frames& f, int64_t b, int64_t first, int64_t last, int64_t* fates) {
-  const auto* t = reinterpret_cast<const uint32_t*>(f.times[b]);
-  const auto* site = reinterpret_cast<const Site*>(f.where[b]);
-  const auto* map = kMapped ? reinterpret_cast<const int32_t*>(f.maps[b]) : nullptr;
-  uint8_t* row = static_cast<uint8_t*>(f.output) + b * f.sites;
-  const auto most = static_cast<uint8_t>(f.most);
-  int64_t clipped = 0, masked[kMasks] = {};
-  for (int64_t k = 0, j = first; k < f.steps; ++k, row += f.batch * f.sites) {
-    const int64_t next = ((k + 1) * f.duration_us + f.steps - 1) / f.steps + f.start_us;
-    std::memset(row, 0, f.sites);
-    const auto add = [&](int64_t event) {
-      const int64_t s = kMapped ? map[site[event]] : site[event];
-      if (!kMapped || s < f.sites) {
-        const uint8_t before = row[s];
-        row[s] = before + (before < most);
-        clipped += before >= most;
-      } else {
-        ++masked[s - f.sites];
-      }
-    };
-    for (; j + kAtOnce <= last && t[j + kAtOnce - 1] < next; j += kAtOnce)
-      for (int64_t i = 0; i < kAtOnce; ++i) add(j + i);
-    for (; j < last && t[j] < next; ++j) add(j);
-  }
-  fates[kClipped] = clipped;
-  for (int k = 0; k < kMasks; ++k) fates[kMasked + k] = masked[k];
 }
 
 template <class Site, class Value>
-void frame(const Frames& f, int64_t b, std::vector<uint16_t>& narrow, std::vector<uint32_t>& wide) {
+void frame(const Frames& f, int64_t b, Tiles& tiles) {
   const auto* t = reinterpret_cast<const uint32_t*>(f.times[b]);
   const auto* site = reinterpret_cast<const Site*>(f.where[b]);
   const int64_t events = f.events[b];
@@ -142,19 +226,8 @@ void frame(const Frames& f, int64_t b, std::vector<uint16_t>& narrow, std::vecto
                                           [](uint32_t u, int64_t v) { return u < v; }) - t;
     fates[kBefore] = first;
     fates[kAfter] = events - last;
-    if (std::is_same<Value, uint8_t>::value) {
-      f.maps ? accumulate_bytes<Site, true>(f, b, first, last, fates)
-             : accumulate_bytes<Site, false>(f, b, first, last, fates);
-    // Sixteen bits hold the counts of most recordings, and half as many bytes have to be read.
-    } else if (last - first < 1 << 16) {
-      narrow.resize(f.sites);
-      f.maps ? accumulate<Site, uint16_t, Value, true>(f, b, first, last, narrow.data(), fates)
-             : accumulate<Site, uint16_t, Value, false>(f, b, first, last, narrow.data(), fates);
-    } else {
-      wide.resize(f.sites);
-      f.maps ? accumulate<Site, uint32_t, Value, true>(f, b, first, last, wide.data(), fates)
-             : accumulate<Site, uint32_t, Value, false>(f, b, first, last, wide.data(), fates);
-    }
+    f.maps ? accumulate<Site, Value, true>(f, b, first, last, tiles, fates)
+           : accumulate<Site, Value, false>(f, b, first, last, tiles, fates);
     fates[kKept] = last - first - fates[kClipped];
     for (int k = 0; k < kMasks; ++k) fates[kKept] -= fates[kMasked + k];
   }
@@ -166,16 +239,14 @@ void frame(const Frames& f, int64_t b, std::vector<uint16_t>& narrow, std::vecto
 void frames(const Frames& f, int threads) {
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
-    std::vector<uint16_t> narrow;
-    std::vector<uint32_t> wide;
+    Tiles tiles;
+    tiles.bytes.resize(f.sites);
 #pragma omp for schedule(dynamic)
     for (int64_t b = 0; b < f.batch; ++b) {
       if (f.site_bytes == 2)
-        f.is_uint8 ? frame<uint16_t, uint8_t>(f, b, narrow, wide)
-                   : frame<uint16_t, float>(f, b, narrow, wide);
+        f.is_uint8 ? frame<uint16_t, uint8_t>(f, b, tiles) : frame<uint16_t, float>(f, b, tiles);
       else
-        f.is_uint8 ? frame<uint32_t, uint8_t>(f, b, narrow, wide)
-                   : frame<uint32_t, float>(f, b, narrow, wide);
+        f.is_uint8 ? frame<uint32_t, uint8_t>(f, b, tiles) : frame<uint32_t, float>(f, b, tiles);
     }
     finish_streams();
   }

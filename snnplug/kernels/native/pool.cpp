@@ -13,6 +13,7 @@
 #define SNP_EXPORT extern "C" __declspec(dllexport)
 #else
 #include <pthread.h>
+#include <sys/mman.h>
 #define SNP_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
@@ -42,6 +43,8 @@ struct DLManagedTensor {
 };
 
 constexpr size_t kAlignment = 64;
+// From here on a block is worth pages of 2 MiB: one fault and one translation for 512.
+constexpr size_t kHugePage = size_t{1} << 21, kHugeFrom = 2 * kHugePage;
 
 class Pool {
  public:
@@ -60,7 +63,12 @@ class Pool {
     return _aligned_malloc(bytes, kAlignment);
 #else
     void* block = nullptr;
-    return posix_memalign(&block, kAlignment, bytes) == 0 ? block : nullptr;
+    if (posix_memalign(&block, bytes < kHugeFrom ? kAlignment : kHugePage, bytes)) return nullptr;
+#ifdef MADV_HUGEPAGE
+    // Only a wish; the rest that fills no such page stays in small ones.
+    if (bytes >= kHugeFrom) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+    return block;
 #endif
   }
 

@@ -13,12 +13,16 @@ import torch
 from snnplug.data.events import EVENT_DTYPE
 from snnplug.data.packing import pack
 from snnplug.data.recording import read_arrays
-from snnplug.kernels.frames import Recording, frames
+from snnplug.kernels.frames import frames
+from snnplug.kernels.located import Recording
 from tests.benchmarks.data.recordings import DURATION_US, SENSOR, SITES, STEPS, Files, First
 from tests.benchmarks.data.table import Row, Table, rates
 from tests.benchmarks.neurons.timing import medians_ms
 
 _COPY_BYTES = 1 << 26
+_COUNTED = "np.bincount of each, counts alone"
+_BATCHED = "np.bincount of each, into the same"
+_ZEROS = "the same frames filled with zeros"
 
 
 def machine(repeats: int) -> Table:
@@ -34,7 +38,7 @@ def machine(repeats: int) -> Table:
 def framing(files: Files, batch: int, repeats: int) -> Table:
     """Time the kernel beside counting each recording alone, and beside filling memory."""
     count = min(batch, len(files.store))
-    pairs = [files.store.arrays(index) for index in range(count)]
+    pairs = files.store.recordings(np.arange(count))
     wide = torch.empty(STEPS, count, SITES)
     narrow = torch.empty(STEPS, count, SITES, dtype=torch.uint8)
 
@@ -45,42 +49,36 @@ def framing(files: Files, batch: int, repeats: int) -> Table:
         for pair in pairs:
             _bincount(pair)
 
-    def batched() -> None:
-        for b, pair in enumerate(pairs):
-            wide.numpy()[:, b] = _bincount(pair).reshape(STEPS, SITES)
+    def batched(out: torch.Tensor) -> Callable[[], None]:
+        def run() -> None:
+            for b, pair in enumerate(pairs):
+                out.numpy()[:, b] = _bincount(pair).reshape(STEPS, SITES)
 
-    ours, bytes_ = "ours, float32", "ours, uint8"
+        return run
+
     ways: dict[str, Callable[[], object]] = {
-        ours: kernel(torch.float32),
-        bytes_: kernel(torch.uint8),
-        "np.bincount of each, counts alone": counted,
-        "np.bincount of each, into the same batch": batched,
-        "the same frames filled with zeros, float32": wide.zero_,
-        "the same frames filled with zeros, uint8": narrow.zero_,
+        "ours, float32": kernel(torch.float32),
+        "ours, uint8": kernel(torch.uint8),
+        _COUNTED: counted,
+        f"{_BATCHED} float32 batch": batched(wide),
+        f"{_BATCHED} uint8 batch": batched(narrow),
+        f"{_ZEROS}, float32": wide.zero_,
+        f"{_ZEROS}, uint8": narrow.zero_,
         "uint8 widened to float32": lambda: wide.copy_(narrow),
     }
     speed = rates(medians_ms(ways, repeats, clock=time.thread_time), count)
-    asked = {
-        "np.bincount of each, counts alone": 6.0,
-        "np.bincount of each, into the same batch": 6.0,
-        "the same frames filled with zeros, float32": 0.4,
-    }
-    rows = [
-        Row(name, rate, "/s", None if name == ours else speed[ours] / rate, asked.get(name))
-        for name, rate in speed.items()
-    ]
-    rows.append(
-        Row(
-            "ours, uint8, to np.bincount's counts",
-            speed[bytes_],
-            "/s",
-            speed[bytes_] / speed["np.bincount of each, counts alone"],
-            6.0,
-        )
-    )
+    rows = [Row(name, rate, "/s") for name, rate in speed.items()]
+    for dtype in ("float32", "uint8"):
+        for other, asked in (
+            (_COUNTED, None),
+            (f"{_BATCHED} {dtype} batch", 6.0),
+            (f"{_ZEROS}, {dtype}", 0.4),
+        ):
+            ratio = speed[f"ours, {dtype}"] / speed[other]
+            rows.append(Row(f"ours, {dtype}, to {other}", ratio, "x", ratio, asked))
     note = (
         f"{count} recordings in memory to frames `({STEPS}, B, 2, 34, 34)`, one thread, its own "
-        "time. Ratio: ours in float32 to this, but for the last row."
+        "time. `np.bincount` counts int64 for each; a batch of them takes another copy."
     )
     return Table("Frames: the kernel alone", note, rows)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from snnplug.data.nmnist import NMNIST
 from snnplug.data.packing import pack
 from snnplug.data.store import EventStore
-from snnplug.kernels.frames import Recording
+from snnplug.kernels.located import Recording
 from tests.support.datasets import SNNPLUG_DATA
 from tests.support.events import random_events, to_bytes
 
