@@ -80,7 +80,13 @@ class Gradients:
 
 
 def hm2bp(
-    x: Tensor, weight: Tensor, error: Tensor, d: SpikeTrainDynamics, revived: int
+    x: Tensor,
+    weight: Tensor,
+    error: Tensor,
+    d: SpikeTrainDynamics,
+    revived: int,
+    dead_effect: float = 0.1,
+    dead_ratio: float = 1.0,
 ) -> Gradients:
     """Return the gradients of HM2-BP, pair by pair, for the error of each neuron's count."""
     spk = run(x, weight, d).spk
@@ -102,13 +108,13 @@ def hm2bp(
             if k == i or not wanted:
                 continue
             silent = o[i] == 0 or o[k] == 0
-            there = 1.0 if silent else within[k, i] / o[i]
-            back = 1.0 if silent else within[i, k] / o[k]
+            there = dead_ratio if silent else within[k, i] / o[i]
+            back = dead_ratio if silent else within[i, k] / o[k]
             coupling += there * back / d.threshold**2
         lateral = 1 / (1 - d.inhibition**2 * coupling)
         for j in range(inputs):
             either = o[i] == 0 or o_in[j] == 0
-            pair = 0.1 if o[i] == 0 and o_in[j] > 0 else e[i, j]
+            pair = dead_effect if o[i] == 0 and o_in[j] > 0 else e[i, j]
             grad[i, j] = delta * pair * (1 + own / d.threshold) * lateral
-            passed[j] += delta * weight[i, j] * (1.0 if either else e[i, j] / o_in[j])
+            passed[j] += delta * weight[i, j] * (dead_ratio if either else e[i, j] / o_in[j])
     return Gradients(grad, passed)

@@ -71,6 +71,22 @@ def test_hm2bp_is_the_rule_pair_by_pair(seed: int, revived: int, inhibition: flo
     )
 
 
+@pytest.mark.parametrize(("effect", "ratio"), [(0.0, 0.0), (0.3, 0.2)])
+def test_constants_of_silent_pairs_are_those_that_are_given(effect: float, ratio: float) -> None:
+    x, weight, error = case(1)
+    rule = HM2BP(silent_effect=effect, silent_ratio=ratio)
+    spk, to_x, to_weight = gradients(x, weight, error, Layer(Dense(), DYNAMICS, rule))
+    pairs = [
+        stepwise.hm2bp(x[:, b], weight, error[b], DYNAMICS, 0, effect, ratio)
+        for b in range(x.shape[1])
+    ]
+    torch.testing.assert_close(to_weight, sum(p.weight for p in pairs), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(to_x, torch.stack([p.inputs for p in pairs]), rtol=1e-10, atol=1e-10)
+    assert (spk[..., 0] == 0).all()
+    assert bool(to_weight[0].any()) == (effect > 0)  # of the silent neuron
+    assert bool(to_x[:, 0].any()) == (ratio > 0)  # of the silent input
+
+
 @pytest.mark.parametrize("refractory", [0, 1, 2, 5])
 def test_effects_are_the_potentials_of_unit_synapses(refractory: int) -> None:
     """The adjoint, the sparse coefficients on free responses, and the step form agree to 1e-10."""

@@ -96,6 +96,39 @@ def test_pooling_passes_the_gradient_of_counts_on_as_torch_does() -> None:
     assert torch.equal(ours.grad, theirs.grad)
 
 
+@pytest.mark.parametrize("rule", ["hm2bp", "st_rsbp"])
+def test_direction_of_the_mean_counts_behind_a_convolution_and_pooling(rule: Any) -> None:
+    """Against finite differences of the mean over many drawn images; 400 steps, as the authors."""
+    generator = torch.Generator().manual_seed(0)
+    rates = torch.rand(2, 6, 6, generator=generator).square() * 0.25 + 0.005
+    rates[1] *= 0.3
+    x = (torch.rand(400, 100, 2, 6, 6, generator=generator) < rates).float()
+    conv = SpikeTrainConv2d(2, 2, 3, 4.0, rule)
+    with torch.no_grad():
+        conv.weight.copy_(torch.rand(2, 2, 3, 3, generator=generator) * 1.2 - 0.2)
+    net = SpikingSequential(conv, SpikeTrainPool2d(2))
+    # Of one sign: the sites that share a weight would cancel, and leave the noise.
+    error = torch.rand(8, generator=generator) + 0.2
+
+    def loss() -> Tensor:
+        return net(x).sum(0).flatten(1).mean(0) @ error
+
+    loss().backward()
+    differences = torch.zeros_like(conv.weight)
+    with torch.no_grad():
+        for weight, difference in zip(
+            conv.weight.view(-1).split(1), differences.view(-1).split(1), strict=True
+        ):
+            weight += 0.1
+            more = loss()
+            weight -= 0.2
+            difference.copy_((more - loss()) / 0.2)
+            weight += 0.1
+    both = torch.stack([conv.weight.grad.flatten(), differences.flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.98
+    assert 1.0 < (both[0] @ both[1]) / both[1].square().sum() < 3.5
+
+
 def test_pooled_trains_go_through_the_rules() -> None:
     torch.manual_seed(0)
     net = SpikingSequential(
