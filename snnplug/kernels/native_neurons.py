@@ -159,7 +159,8 @@ def forward(
 
 def backward(
     grad_spk: Tensor,
-    grads: State,
+    grad_mem: Tensor | None,
+    grad_syn: Tensor | None,
     cur: Tensor | None,
     start: State,
     p: Parameters,
@@ -181,7 +182,7 @@ def backward(
         bits = native.empty((rows, words), torch.int64)
     args = _NeuronsBackward(
         _layer(len(grad_spk), cur, start, p, rule),
-        *map(_at, (grad_spk, grads.syn, grads.mem, grad_cur, spk, syn, mem)),
+        *map(_at, (grad_spk, grad_syn, grad_mem, grad_cur, spk, syn, mem)),
         *([None] * 5 if parameters is None else map(_at, parameters)),
         _trace(trace),
         _at(scratch),

@@ -95,12 +95,8 @@ def neurons(
     surrogate = known(dynamics.spike_grad)
     if surrogate is None:
         raise TypeError(f"no operator knows the derivative of {dynamics.spike_grad!r}")
-    features = cur.shape[2:]
-    beta, threshold, alpha, own = (
-        None if p is None else p.to(cur.dtype).expand(features).contiguous()
-        for p in (parameters.beta, parameters.threshold, parameters.alpha, parameters.own)
-    )
     learned = _any_learned(*parameters[:-2])  # all but the dense map
+    beta, threshold, alpha, own = _per_feature(cur, parameters, learned)
     kept = _any_learned(cur, *state, *parameters)
     weight, bias, *start = (
         None if x is None else x.contiguous()
@@ -129,6 +125,18 @@ def neurons(
     )
     last = None if state.spk is None else spk[-1].clone()
     return spk, State(mem, None if state.syn is None else syn, last)
+
+
+def _per_feature(cur: Tensor, parameters: Parameters, learned: bool) -> list[Tensor | None]:
+    """Return beta, threshold, alpha and own of every feature, or of all if each is one number."""
+    found = [parameters.beta, parameters.threshold, parameters.alpha, parameters.own]
+    alike = (
+        not learned
+        and parameters.weight is None
+        and all(p is None or p.numel() == 1 for p in found)
+    )
+    shape = (1,) if alike else cur.shape[2:]
+    return [None if p is None else p.to(cur.dtype).expand(shape).contiguous() for p in found]
 
 
 @lru_cache
@@ -207,7 +215,7 @@ def _(
 def _backward(
     grad_spk: Tensor,
     grad_syn: Tensor | None,
-    grad_mem: Tensor,
+    grad_mem: Tensor | None,
     cur: Tensor | None,
     trace: Tensor,
     mem: Tensor,
@@ -231,16 +239,17 @@ def _backward(
     are summed over the samples outside, in an order that does not depend on the number of threads.
     """
     rule = _rule(reset, surrogate, tuple(constants), tuple(flags))
-    start, grads = State(mem, syn, spk), State(grad_mem, grad_syn)
+    start = State(mem, syn, spk)
     p = Parameters(beta, threshold, graded.to(mem.dtype), alpha, own, weight)
     rows = trace_of(trace, rule, syn is not None) if len(trace) else None
+    last = grad_mem, grad_syn
     if kernel == "native":
-        found = native_neurons.backward(grad_spk, grads, cur, start, p, rule, rows)
+        found = native_neurons.backward(grad_spk, *last, cur, start, p, rule, rows)
     elif rows is not None:
-        found = reference.backward(grad_spk, grads, start, p, rule, rows)
+        found = reference.backward(grad_spk, *last, start, p, rule, rows)
     else:
         assert cur is not None  # noqa: S101  # kept where no rows are
-        found = triton_neurons.backward(grad_spk, grads, cur, start, p, rule)
+        found = triton_neurons.backward(grad_spk, *last, cur, start, p, rule)
     d_syn, d_spk, d_parameters, d_weight = (
         _or_empty(x, mem)
         for x in (found.state.syn, found.state.spk, found.parameters, found.weight)
@@ -252,7 +261,7 @@ def _backward(
 def _(
     grad_spk: Tensor,
     grad_syn: Tensor | None,
-    grad_mem: Tensor,
+    grad_mem: Tensor | None,
     cur: Tensor | None,
     trace: Tensor,
     mem: Tensor,
@@ -290,11 +299,7 @@ def _vjp(
     cur, trace, mem, syn, spk, beta, threshold, graded, alpha, own, weight = ctx.saved_tensors
     shape = trace.shape[1:]
     grad_spk = mem.new_zeros(shape) if grad_spk is None else grad_spk.contiguous()
-    grad_mem = torch.zeros_like(mem) if grad_mem is None else grad_mem.contiguous()
-    if syn is not None:
-        grad_syn = torch.zeros_like(syn) if grad_syn is None else grad_syn.contiguous()
-    else:
-        grad_syn = None
+    grad_syn, grad_mem = (None if x is None else x.contiguous() for x in (grad_syn, grad_mem))
     tensors = (mem, syn, spk, beta, threshold, graded, alpha, own, weight)
     grad_cur, d_mem, d_syn, d_spk, parameters, d_weight = _backward(
         grad_spk, grad_syn, grad_mem, cur, trace, *tensors, *ctx.constants

@@ -17,6 +17,8 @@ from torch.nn import Parameter
 from snnplug.errors import BackendError
 
 _PLAIN = (Tensor, Parameter)
+# What inputs are made of where none is a kind of tensor of its own.
+_USUAL = frozenset((*_PLAIN, type(None), bool, int, float, str, list))
 
 
 @final
@@ -67,7 +69,7 @@ class Operator:
         """Return what the kernel makes of the inputs."""
         if torch.compiler.is_compiling() or _is_watched(inputs):
             return self.registered(*inputs)
-        return self._direct(*inputs)
+        return self._direct(*inputs) if torch.is_grad_enabled() else self._kernel(*inputs)
 
 
 def operator(name: str) -> Callable[[Callable[..., Any]], Operator]:
@@ -89,5 +91,8 @@ def _is_watched(inputs: tuple[Any, ...]) -> bool:
         torch._C._len_torch_dispatch_stack() > 0
         or torch._C._len_torch_function_stack() > 0
         or torch._C._are_functorch_transforms_active()
-        or any(isinstance(x, Tensor) and type(x) not in _PLAIN for x in inputs)
+        or not (
+            _USUAL.issuperset(map(type, inputs))
+            or all(type(x) in _PLAIN for x in inputs if isinstance(x, Tensor))
+        )
     )

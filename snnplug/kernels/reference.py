@@ -138,14 +138,30 @@ class Gradients(NamedTuple):
     weight: Tensor | None
 
 
+def last_gradients(
+    start: State, grad_mem: Tensor | None, grad_syn: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients of the state after the last step: zeros where nothing depends on it."""
+    if start.syn is not None and grad_syn is None:
+        grad_syn = torch.zeros_like(start.syn)
+    return torch.zeros_like(start.mem) if grad_mem is None else grad_mem, grad_syn
+
+
 def backward(
-    grad_spk: Tensor, grads: State, start: State, p: Parameters, rule: StepRule, trace: Trace
+    grad_spk: Tensor,
+    grad_mem: Tensor | None,
+    grad_syn: Tensor | None,
+    start: State,
+    p: Parameters,
+    rule: StepRule,
+    trace: Trace,
 ) -> Gradients:
     """Return the gradients.
 
     Args:
         grad_spk: Of the spikes, ``(T, B, *features)``.
-        grads: Of membrane and synaptic current after the last step.
+        grad_mem: Of the membrane after the last step; None where nothing depends on it.
+        grad_syn: Of the synaptic current then, likewise.
         start: The state before the first step.
         p: The parameters.
         rule: How the neurons fire and reset.
@@ -155,7 +171,8 @@ def backward(
     wide = torch.promote_types(dtype, torch.float32)
     beta, threshold, graded = (x.to(wide) for x in p[:3])
     alpha, own, weight = (None if x is None else x.to(wide) for x in p[3:6])
-    late, late_syn = grads.mem.to(wide), None if grads.syn is None else grads.syn.to(wide)
+    late, late_syn = last_gradients(start, grad_mem, grad_syn)
+    late, late_syn = late.to(wide), None if late_syn is None else late_syn.to(wide)
     grad_cur, zero = torch.empty_like(grad_spk), torch.zeros_like(late)
     sums = late.new_zeros((5, *late.shape)) if rule.learned else None
     after = trace.potential if trace.mem is None else trace.mem

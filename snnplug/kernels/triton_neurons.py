@@ -14,7 +14,14 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from snnplug.kernels.dynamics import RESETS, Parameters, State, native_surrogate
-from snnplug.kernels.reference import Gradients, StepRule, Trace, kept_rows, trace_of
+from snnplug.kernels.reference import (
+    Gradients,
+    StepRule,
+    Trace,
+    kept_rows,
+    last_gradients,
+    trace_of,
+)
 
 # One neuron per thread of four warps: Triton's defaults. Nobody has tuned it on a device.
 _BLOCK = 128
@@ -69,13 +76,15 @@ def _forward(
 
 def backward(
     grad_spk: Tensor,
-    grads: State,
+    grad_mem: Tensor | None,
+    grad_syn: Tensor | None,
     cur: Tensor,
     start: State,
     p: Parameters,
     rule: StepRule,
 ) -> Gradients:
     """Return the gradients, with the states of every step computed again from the current."""
+    late, late_syn = last_gradients(start, grad_mem, grad_syn)
     second = start.syn is not None
     rows = cur.new_empty((kept_rows(rule, second), *cur.shape))
     trace = trace_of(rows, rule, second)
@@ -87,7 +96,7 @@ def backward(
     _launch(
         "neurons_backward",
         start.mem,
-        *(grad_spk, grads.syn, grads.mem, *start),
+        *(grad_spk, late_syn, late, *start),
         *_parameters(p),
         *trace,
         *(grad_cur, mem, syn, spk, parameters),

@@ -69,7 +69,7 @@ struct NeuronsForward {
 // Gradients; those of the parameters are per neuron and sample.
 struct NeuronsBackward {
   Neurons layer;
-  const float *grad_spk, *grad_syn, *grad_mem;
+  const float *grad_spk, *grad_syn, *grad_mem;  // the last two null where nothing depends on them
   float* grad_cur;  // (steps, width)
   float *grad_spk0, *grad_syn0, *grad_mem0;
   float *grad_alpha, *grad_beta, *grad_threshold, *grad_own, *grad_graded;

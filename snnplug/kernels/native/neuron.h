@@ -2,6 +2,7 @@
 // to the last bit, and backward. V is float, or Lanes for as many neurons at once.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <type_traits>
 
@@ -10,6 +11,11 @@
 namespace snp {
 namespace SNP_ISA {
 namespace {
+
+// Begins with the gradient of the state after the last step; without one nothing depends on it.
+inline void begin(const float* grad, int64_t count, float* state) {
+  grad ? std::copy_n(grad, count, state) : std::fill_n(state, count, 0.0f);
+}
 
 // What is known of a layer when its loop is compiled.
 template <int reset_, bool immediate_, bool second_, bool fed_>

@@ -14,11 +14,14 @@ namespace snp {
 namespace SNP_ISA {
 namespace {
 
-constexpr int64_t kTile = 256;  // of 64 to 1024 the quickest
+constexpr int64_t kTile = 192;  // of 64 to 1024 the quickest
 // States of a tile, a quarter of the second-level cache: its currents and gradients fit in too.
 constexpr int64_t kScratchBytes = 256 * 1024;
 constexpr int64_t kPastFrom = 4 << 20;  // bytes of an output that goes past the caches
-constexpr int64_t kAhead = 2;  // rows to fetch ahead where a tile is too long to fetch as a whole
+// A tile with no more states is fetched as a whole while another array of it is read; of a longer
+// one so many rows ahead. Rows are often a power of two apart and then share few places in a cache.
+constexpr int64_t kWholeBytes = 96 * 1024;
+constexpr int64_t kAhead = 8;
 
 constexpr int64_t bytes_of(int64_t floats) { return floats * static_cast<int64_t>(sizeof(float)); }
 
@@ -65,6 +68,7 @@ struct Parameters {
   template <class M>
   void load(const Neurons& layer, int64_t start, int64_t count) {
     const auto repeat = [&](const float* values, float* to) {
+      if (layer.features == 1) return void(std::fill_n(to, count, *values));
       for (int64_t j = 0; j < count;) {
         const int64_t feature = (start + j) % layer.features;
         const int64_t run = std::min(count - j, layer.features - feature);

@@ -29,10 +29,10 @@ struct Forward : Tile<M> {
 template <class M>
 void forward_tile(const NeuronsForward& args, int64_t start, int64_t count, bool past) {
   const Neurons& layer = args.layer;
-  const bool whole = bytes_of(layer.steps * kTile) <= kScratchBytes;
+  const bool whole = bytes_of(layer.steps * kTile) <= kWholeBytes;
   Forward<M> tile{
       {layer, start, count}, args.spk, layer.cur + (whole ? kTile : kAhead * layer.width), past};
-  forward_in_time<4>(tile, layer.steps);
+  forward_in_time<3>(tile, layer.steps);
   std::copy_n(tile.mem, count, args.mem + start);
   if constexpr (M::second) std::copy_n(tile.syn, count, args.syn + start);
 }

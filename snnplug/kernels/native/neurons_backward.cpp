@@ -76,8 +76,8 @@ struct Backward {
            int64_t n, const float* to_fetch, bool past_caches)
       : args(a), p(parameters), trace(rows), start(from), count(n), fetch(to_fetch),
         past(past_caches) {
-    std::copy_n(args.grad_mem + start, count, mem);
-    if constexpr (M::second) std::copy_n(args.grad_syn + start, count, syn);
+    begin(args.grad_mem ? args.grad_mem + start : nullptr, count, mem);
+    if constexpr (M::second) begin(args.grad_syn ? args.grad_syn + start : nullptr, count, syn);
     std::fill_n(feedback, count, 0.0f);
     if constexpr (learned)
       for (float* sum : {d_alpha, d_beta, d_threshold, d_own, d_graded})
@@ -182,17 +182,18 @@ void backward_tile(const NeuronsBackward& args, int64_t start, int64_t count, bo
   using K = Kept<M, attached, learned>;
   const Neurons& layer = args.layer;
   const int64_t ahead = kAhead * layer.width;
+  constexpr int rows = surrogate == kAnySurrogate ? 2 : 4;  // rare ones in less code
   // Whole arrays of a tile are fetched: the gradients for this one, the currents for the next.
   Again<M, K> again{{layer, start, count},
                     K::cut(scratch, layer.steps + 1, count),
                     whole ? args.grad_spk : layer.cur + ahead};
   std::copy_n(layer.mem0 + start, count, again.trace.mem);
   if constexpr (K::syn) std::copy_n(layer.syn0 + start, count, again.trace.syn);
-  forward_in_time<2>(again, layer.steps);
+  forward_in_time<rows>(again, layer.steps);
   Backward<M, attached, learned, surrogate> back(
       args, again.p, again.trace, start, count, whole ? layer.cur + count : args.grad_spk - ahead,
       past);
-  backward_in_time<2>(back, layer.steps);
+  backward_in_time<rows>(back, layer.steps);
   back.write_last();
 }
 
@@ -203,7 +204,7 @@ void backward(const NeuronsBackward& args, int threads) {
   const int64_t tile = std::clamp<int64_t>(kScratchBytes / bytes_of(rows) / 16 * 16, 16, kTile);
   const int64_t tiles = (layer.width + tile - 1) / tile;
   const bool past = goes_past(layer, args.grad_cur);
-  const bool whole = bytes_of(rows * tile) <= kScratchBytes;
+  const bool whole = bytes_of(rows * tile) <= kWholeBytes;
 #pragma omp parallel num_threads(threads_for(layer, threads))
   {
     std::vector<float> scratch(rows * tile);

@@ -176,8 +176,8 @@ int64_t recurrent_backward(const NeuronsBackward& args, int threads) {
   const Neurons& layer = args.layer;
   const Packed weight = pack(layer.weight, layer.features, false, args.scratch, threads);
   // The gradients of the first state are those of the state so far while time runs backward.
-  std::copy_n(args.grad_mem, layer.width, args.grad_mem0);
-  if (layer.alpha) std::copy_n(args.grad_syn, layer.width, args.grad_syn0);
+  begin(args.grad_mem, layer.width, args.grad_mem0);
+  if (layer.alpha) begin(args.grad_syn, layer.width, args.grad_syn0);
   if (layer.learned) {
     for (float* sum : {args.grad_beta, args.grad_threshold, args.grad_graded})
       std::fill_n(sum, layer.width, 0.0f);
