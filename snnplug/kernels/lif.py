@@ -15,7 +15,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from snnplug.kernels.dynamics import Dynamics, Parameters, State
-from snnplug.kernels.neurons import neurons, takes
+from snnplug.kernels.neurons import kernel_for, neurons
 from snnplug.kernels.time_loop import time_loop
 
 
@@ -36,12 +36,13 @@ def lif(
         Spikes ``(T, B, *features)``, and the membrane after the last step.
     """
     parameters = Parameters(beta, threshold, graded)
-    if not takes(cur, parameters, dynamics):
+    kernel = kernel_for(cur, parameters, dynamics)
+    if kernel is None:
         beta, threshold = (p.to(cur.dtype) for p in (beta, threshold))
         return lif_reference(cur, mem, beta, threshold, graded, dynamics)
     if dynamics.reset == "zero":
         dynamics = replace(dynamics, reset="membrane")
-    spk, state = neurons(cur, State(mem), parameters, dynamics)
+    spk, state = neurons(cur, State(mem), parameters, dynamics, kernel)
     return spk, state.mem
 
 

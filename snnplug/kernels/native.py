@@ -122,7 +122,7 @@ def takes(*tensors: Tensor, multiplies: bool = True) -> bool:
     return (
         all(
             type(t) in (Tensor, Parameter)
-            and t.device.type == "cpu"
+            and t.is_cpu
             and t.dtype == torch.float32
             and t.layout == torch.strided
             for t in tensors

@@ -48,29 +48,27 @@ from snnplug.kernels.reference import StepRule, kept_rows, trace_of
 Kernel = Literal["native", "triton", "torch"]
 
 
-def takes(cur: Tensor, parameters: Parameters, dynamics: Dynamics) -> bool:
-    """Whether the operator takes this call; else it is left to elementary operations.
+def kernel_for(cur: Tensor, parameters: Parameters, dynamics: Dynamics) -> Kernel | None:
+    """Return what does the work of a call, or None: it is left to elementary operations.
 
     Those can be exported, transformed by ``torch.func`` and, where no kernel runs, compiled.
     """
-    return (
-        execution.fused()
-        and known(dynamics.spike_grad) is not None
-        and cur.is_floating_point()
-        and cur.dim() >= 2
-        and cur.numel() > 0
-        and not torch.compiler.is_exporting()
-        and not torch._C._are_functorch_transforms_active()
-        and (kernel_for(cur, parameters) != "torch" or not torch.compiler.is_compiling())
-    )
-
-
-def kernel_for(cur: Tensor, parameters: Parameters) -> Kernel:
-    """Return which implementation does the work."""
+    if (
+        not execution.fused()
+        or known(dynamics.spike_grad) is None
+        or not cur.is_floating_point()
+        or cur.dim() < 2
+        or cur.numel() == 0
+        or torch.compiler.is_exporting()
+        or torch._C._are_functorch_transforms_active()
+    ):
+        return None
     products = [p for p in (parameters.weight, parameters.bias) if p is not None]
     if native.takes(cur, *products, multiplies=bool(products)):
         return "native"
-    return "triton" if not products and triton_neurons.takes(cur) else "torch"
+    if not products and triton_neurons.takes(cur):
+        return "triton"
+    return None if torch.compiler.is_compiling() else "torch"
 
 
 def _any_learned(*tensors: Tensor | None) -> bool:
@@ -79,7 +77,7 @@ def _any_learned(*tensors: Tensor | None) -> bool:
 
 
 def neurons(
-    cur: Tensor, state: State, parameters: Parameters, dynamics: Dynamics
+    cur: Tensor, state: State, parameters: Parameters, dynamics: Dynamics, kernel: Kernel
 ) -> tuple[Tensor, State]:
     """Run a layer of neurons over a sequence.
 
@@ -87,7 +85,8 @@ def neurons(
         cur: Input current, ``(T, B, *features)``.
         state: The state before the first step; ``syn`` and ``spk`` where the layer has them.
         parameters: Of the layer, on the device of ``cur``.
-        dynamics: Reset and surrogate; one that :func:`takes` says yes to.
+        dynamics: Reset and surrogate.
+        kernel: What :func:`kernel_for` says of this call.
 
     Returns:
         Spikes ``(T, B, *features)``, and the state after the last step.
@@ -120,7 +119,7 @@ def neurons(
             not dynamics.reset_delay and dynamics.reset != "none",
             learned,
         ],
-        kernel_for(cur, parameters),
+        kernel,
         kept,
     )
     last = None if state.spk is None else spk[-1].clone()

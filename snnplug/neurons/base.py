@@ -214,6 +214,8 @@ class SequenceNeuron(snn.SpikingNeuron):  # type: ignore[misc]  # snnTorch ships
     ) -> tuple[Tensor | None, ...]:
         """Return the state tensors in the order of ``state_names``, None where one is missing."""
         names = self.state_names
+        if not given and not named:
+            return (None,) * len(names)
         if len(given) > len(names) or not named.keys() <= set(names[len(given) :]):
             raise ArgumentError(
                 f"{len(given)} state tensors given, and by name {sorted(named)}; "

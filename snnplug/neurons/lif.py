@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snnplug.errors import ArgumentError
 from snnplug.kernels import dynamics as kernel
-from snnplug.kernels.neurons import neurons, takes
+from snnplug.kernels.neurons import kernel_for, neurons
 from snnplug.kernels.time_loop import time_loop
 from snnplug.neurons.base import SequenceNeuron, SpikeFunction, State, shown
 from snnplug.surrogate import Atan
@@ -85,10 +85,11 @@ class LIF(SequenceNeuron):
     def sequence(self, cur: Tensor, state: State) -> tuple[Tensor, State]:
         """Take all steps in one operator, where nothing has to be done between two of them."""
         parameters, dynamics = self._tensors(cur), self._dynamics()
-        if parameters is None or not takes(cur, parameters, dynamics):
+        taken = None if parameters is None else kernel_for(cur, parameters, dynamics)
+        if parameters is None or taken is None:
             return self._loop(cur, state)
         start = kernel.State(**dict(zip(self.state_names, state, strict=True)))
-        spk, end = neurons(cur, start, parameters, dynamics)
+        spk, end = neurons(cur, start, parameters, dynamics, taken)
         return spk, tuple(getattr(end, name) for name in self.state_names)
 
     def _tensors(self, cur: Tensor) -> kernel.Parameters | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from snnplug.kernels import native
 from snnplug.kernels.dynamics import Dynamics, Parameters
 from snnplug.kernels.lif import lif, lif_reference
-from snnplug.kernels.neurons import takes
+from snnplug.kernels.neurons import kernel_for
 from snnplug.surrogate import (
     Atan,
     FastSigmoid,
@@ -231,7 +231,7 @@ class Narrow(HardFire):
 def test_other_surrogates_take_the_reference(spike_grad: Callable[[Tensor], Tensor]) -> None:
     dynamics = replace(CASES[0], spike_grad=spike_grad)
     given = arguments(True)
-    assert not takes(given[0], Parameters(*given[2:]), dynamics)
+    assert not kernel_for(given[0], Parameters(*given[2:]), dynamics)
     for a, b in zip(lif(*given, dynamics), lif_reference(*given, dynamics), strict=True):
         assert torch.equal(a, b)
 

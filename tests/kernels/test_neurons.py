@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snnplug.kernels import native
 from snnplug.kernels.dynamics import known
-from snnplug.kernels.neurons import takes
+from snnplug.kernels.neurons import kernel_for
 from snnplug.neurons.base import SequenceNeuron
 from snnplug.neurons.leaky import Leaky
 from snnplug.neurons.rleaky import RLeaky
@@ -291,7 +291,7 @@ def test_double_precision_passes_a_numerical_check(kind: str, reset: str) -> Non
         neuron.to(torch.float64)
         neuron.threshold.fill_(threshold)
         cur = torch.rand(5, 2, 3, dtype=torch.float64) * 0.1
-        assert takes(cur, neuron._tensors(cur), neuron._dynamics())
+        assert kernel_for(cur, neuron._tensors(cur), neuron._dynamics())
         parameters = list(neuron.parameters())
         state = [torch.rand(2, 3, dtype=torch.float64).requires_grad_() for _ in neuron.state_names]
 
@@ -323,5 +323,5 @@ def test_a_surrogate_of_ones_own_is_stepped_in_torch() -> None:
     assert known(Narrow()) is None
     neuron = make("Synaptic", 5, spike_grad=Narrow())
     cur = drive(4, 3, 5)
-    assert not takes(cur, neuron._tensors(cur), neuron._dynamics())
+    assert not kernel_for(cur, neuron._tensors(cur), neuron._dynamics())
     assert torch.equal(neuron.run(cur)[0], make("Synaptic", 5).run(cur)[0])

@@ -15,7 +15,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snnplug.kernels import execution, neurons
+from snnplug.kernels import execution
+from snnplug.kernels.neurons import kernel_for
+from snnplug.neurons import lif
 from snnplug.surrogate import Atan, HardFire, Surrogate
 from tests.kernels.test_neurons import ALL, compare, drive, make, results
 
@@ -42,12 +44,12 @@ def in_triton(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Let every layer run in Triton."""
     if DEVICE == "cpu":
         request.getfixturevalue("kernels")
-    monkeypatch.setattr(neurons, "kernel_for", lambda cur, parameters: "triton")
+    monkeypatch.setattr(lif, "kernel_for", lambda *call: "triton")
 
 
 def in_torch(neuron: Any, cur: Tensor) -> list[Tensor]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neurons, "kernel_for", lambda cur, parameters: "torch")
+        patch.setattr(lif, "kernel_for", lambda *call: "torch")
         return results(neuron.sequence, neuron, cur)
 
 
@@ -191,10 +193,11 @@ def test_compiles_for_devices_that_are_not_here(
 
 def test_takes_float32_on_a_gpu_only() -> None:
     neuron = make("Leaky", 5)
+    how = neuron._dynamics()
     for cur in (drive(2, 2, 5), drive(2, 2, 5).double(), torch.empty(2, 2, 5, device="meta")):
-        assert neurons.kernel_for(cur, neuron._tensors(cur)) in ("native", "torch")
+        assert kernel_for(cur, neuron._tensors(cur), how) in ("native", "torch")
     if DEVICE == "cuda":
         on_device = drive(2, 2, 5).cuda()
-        assert neurons.kernel_for(on_device, neuron._tensors(on_device)) == "triton"
+        assert kernel_for(on_device, neuron._tensors(on_device), how) == "triton"
         dense = make("RLeaky-dense", 5).cuda()
-        assert neurons.kernel_for(on_device, dense._tensors(on_device)) == "torch"
+        assert kernel_for(on_device, dense._tensors(on_device), dense._dynamics()) == "torch"
