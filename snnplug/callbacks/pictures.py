@@ -11,11 +11,11 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from snnplug.callbacks.picture_plot import plot_confusion, plot_frames, plot_raster
+from snnplug.callbacks.pixel_pictures import draw_confusion, draw_frames, draw_raster
 from snnplug.callbacks.spike_probe import SpikeProbe
 from snnplug.errors import ArgumentError
 from snnplug.training.fully_sharded import whole
-from snnplug.training.media import log_figure, log_histogram, shows_pictures
+from snnplug.training.media import log_histogram, log_pixels, shows_pictures
 
 
 class Pictures(pl.Callback):
@@ -126,13 +126,13 @@ class Pictures(pl.Callback):
         self._forget()
 
     def _draws(self, trainer: pl.Trainer) -> bool:
-        """Whether anything would be seen; says so once where only matplotlib is missing."""
+        """Whether anything would be seen; says so once where only what draws is missing."""
         if not self.every_n_epochs or trainer.sanity_checking:
             return False
         if not shows_pictures(trainer.loggers):
             return False
         try:
-            import matplotlib  # noqa: F401
+            import matplotlib  # noqa: F401  # pillow comes with it
         except ModuleNotFoundError:
             self.every_n_epochs = 0
             rank_zero_info("no pictures are logged: run pip install 'snnplug[viz]' for them")
@@ -156,17 +156,17 @@ class Pictures(pl.Callback):
         if self._confusion is None or not self._confusion.update_called:
             return
         counts = self._confusion.compute().cpu().numpy()  # of all processes together
-        figure: Any = plot_confusion(counts).figure
-        log_figure(trainer.loggers, f"{stage}/confusion", figure, trainer.global_step)
+        log_pixels(
+            trainer.loggers, f"{stage}/confusion", draw_confusion(counts), trainer.global_step
+        )
 
     def _show_activity(self, trainer: pl.Trainer, probe: SpikeProbe) -> None:
         loggers, step = trainer.loggers, trainer.global_step
         if self._frames is not None:
-            log_figure(loggers, "val/frames", plot_frames(self._frames.float().numpy()), step)
+            log_pixels(loggers, "val/frames", draw_frames(self._frames.float().numpy()), step)
         spikes = {name: spk.numpy() for name, spk in probe.spikes().items()}
         if spikes:
-            figure: Any = plot_raster(spikes).figure
-            log_figure(loggers, "activity/raster", figure, step)
+            log_pixels(loggers, "activity/raster", draw_raster(spikes), step)
         for name, mem in probe.membranes.items():
             key = f"activity/membrane/{name.replace('.', '_')}"
             log_histogram(loggers, key, _array(mem), step)

@@ -49,17 +49,18 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
 
 
 @rank_zero_only
-def write_plots(folder: Path, of: str, draw: Callable[[], Mapping[str, Axes]]) -> None:
-    """Write pictures into the run's ``plots/``, where matplotlib is installed.
+def write_plots(folder: Path, of: str, draw: Callable[[], Mapping[str, Axes | bytes]]) -> None:
+    """Write pictures into the run's ``plots/``, where what draws them is installed.
 
     Args:
         folder: The run's.
         of: What their names end with, as ``"_test"``.
-        draw: Draws them: name and picture.
+        draw: Draws them: name and axes of matplotlib, or a PNG file.
     """
     try:
         drawn = draw()
     except MissingExtraError:  # Pictures has said what to install
         return
-    for name, ax in drawn.items():
-        write_text(folder / "plots" / f"{name}{of}.png", png(ax))
+    for name, picture in drawn.items():
+        file = picture if isinstance(picture, bytes) else png(picture)
+        write_text(folder / "plots" / f"{name}{of}.png", file)

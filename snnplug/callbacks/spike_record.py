@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import numpy as np
 from torch import nn
 
-from snnplug.callbacks.picture_plot import Array, plot_raster
+from snnplug.callbacks.pixel_pictures import Array, draw_raster, png
 from snnplug.callbacks.run_folder import run_folder, write_json, write_plots
 from snnplug.callbacks.spike_probe import SpikeProbe
 from snnplug.errors import ArgumentError
@@ -98,7 +98,7 @@ class SpikeRecord(pl.Callback):
         kept = {name: spk[:, :: every(spk, self.max_neurons)] for name, spk in spikes.items()}
         for folder in folders:
             write_json(folder / f"spikes{of}.json", record(spikes, self.max_neurons), indent=None)
-            write_plots(folder, of, lambda: {"raster": plot_raster(kept)})
+            write_plots(folder, of, lambda: {"raster": png(draw_raster(kept))})
 
 
 def every(spk: Array, max_neurons: int) -> int:

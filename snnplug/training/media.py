@@ -56,9 +56,8 @@ def log_table(
             logger.experiment.log_text(logger.run_id, text.getvalue(), f"{key}.csv")
 
 
-@rank_zero_only
 def log_figure(loggers: Iterable[Logger], key: str, figure: Figure, step: int) -> None:
-    """Show a matplotlib figure: an image, in MLflow an artifact per step.
+    """Show a matplotlib figure, as :func:`log_pixels` does.
 
     Args:
         loggers: Those of the trainer.
@@ -66,14 +65,28 @@ def log_figure(loggers: Iterable[Logger], key: str, figure: Figure, step: int) -
         figure: Drawn without pyplot, so that nothing has to be closed.
         step: The optimiser step it belongs to.
     """
+    log_pixels(loggers, key, pixels(figure)[..., :3], step)
+
+
+@rank_zero_only
+def log_pixels(
+    loggers: Iterable[Logger], key: str, picture: npt.NDArray[np.uint8], step: int
+) -> None:
+    """Show a picture: an image, in MLflow an artifact per step.
+
+    Args:
+        loggers: Those of the trainer.
+        key: Its name, ``section/name``.
+        picture: ``(H, W, 3)``.
+        step: The optimiser step it belongs to.
+    """
     for logger in loggers:
         if hasattr(logger, "log_image") and not isinstance(logger, MLFlowLogger):
-            logger.log_image(key, images=[pixels(figure)], step=step)
+            logger.log_image(key, images=[picture], step=step)
         elif isinstance(logger, TensorBoardLogger):
-            image = pixels(figure)[..., :3]
-            logger.experiment.add_image(key, image, step, dataformats="HWC")
+            logger.experiment.add_image(key, picture, step, dataformats="HWC")
         elif isinstance(logger, MLFlowLogger):
-            logger.experiment.log_figure(logger.run_id, figure, f"{key}/{step:08d}.png")
+            logger.experiment.log_image(logger.run_id, picture, f"{key}/{step:08d}.png")
 
 
 @rank_zero_only

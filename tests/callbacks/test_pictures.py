@@ -16,17 +16,24 @@ from torch import Tensor, nn
 
 from snnplug.callbacks.energy_front import EnergyFront, undominated
 from snnplug.callbacks.hardware_target import HardwareTarget
-from snnplug.callbacks.picture_plot import plot_confusion, plot_frames, plot_raster
 from snnplug.callbacks.pictures import Pictures
+from snnplug.callbacks.pixel_pictures import (
+    draw_confusion,
+    draw_frames,
+    draw_raster,
+    png,
+    signed_sums,
+    steps_of,
+)
 from snnplug.callbacks.spike_probe import SpikeProbe
 from snnplug.errors import ArgumentError
 from snnplug.layers.sequential import SpikingSequential
 from snnplug.neurons.leaky import Leaky
-from snnplug.training.media import pixels
 from tests.callbacks.test_hardware_target import KEY, model, trainer
 from tests.support.toy import loader
 
 pytest.importorskip("matplotlib")
+pytest.importorskip("PIL")
 
 
 class Recorder(CSVLogger):
@@ -107,7 +114,7 @@ def test_pictures_come_in_the_first_epoch_every_few_and_the_last(tmp_path: Path)
     fit.fit(net, loader(), loader())  # epochs 0, 3 and 4
     for key in ("val/frames", "val/confusion", "activity/raster"):
         assert len(recorder.of(key)) == 3
-        assert recorder.of(key)[0].shape[2] == 4
+        assert recorder.of(key)[0].shape[2] == 3
     weights = recorder.of("train/weight/layers_2_weight")
     assert len(weights) == 3
     assert np.array_equal(weights[-1], net.network.layers[2].weight.detach().numpy().ravel())
@@ -123,9 +130,9 @@ def test_confusions_are_those_of_the_whole_set(
 
     def note(counts: Any) -> Any:
         drawn.append(counts)
-        return plot_confusion(counts)
+        return draw_confusion(counts)
 
-    monkeypatch.setattr("snnplug.callbacks.pictures.plot_confusion", note)
+    monkeypatch.setattr("snnplug.callbacks.pictures.draw_confusion", note)
     net = model()
     trainer(tmp_path, Pictures(), logger=Recorder(tmp_path)).test(net, loader(), verbose=False)
     expected = np.zeros((3, 3), dtype=int)
@@ -237,39 +244,65 @@ def test_the_front_is_what_nothing_beats() -> None:
 
 @pytest.mark.parametrize("shape", [(7, 2, 8, 8), (3, 1, 8, 8), (4, 3, 8, 8), (7, 9), (1, 8, 8)])
 def test_any_sample_can_be_drawn(shape: tuple[int, ...]) -> None:
-    assert pixels(plot_frames(np.random.default_rng(0).random(shape))).std() > 0
+    picture = draw_frames(np.random.default_rng(0).random(shape))
+    assert picture.dtype == np.uint8
+    assert picture.shape[2] == 3
+    assert picture.std() > 0
+    assert png(picture).startswith(b"\x89PNG")
 
 
 def test_an_event_of_each_polarity_has_its_colour() -> None:
     frames = np.zeros((1, 2, 4, 4))
     frames[0, 1, 0, 0], frames[0, 0, 3, 3] = 1, 1
-    figure = plot_frames(frames)
-    (shown,) = figure.axes[0].get_images()
-    picture = shown.get_array()
-    assert (picture[0, 0], picture[3, 3], np.abs(picture).sum()) == (1, -1, 2)
+    picture = draw_frames(frames)[4:, 8:]  # the margins
+    cell = 96 // 4
+    red, blue = picture[cell // 2, cell // 2], picture[7 * cell // 2, 7 * cell // 2]
+    assert red.tolist() == [180, 4, 38]
+    assert blue.tolist() == [59, 76, 192]
+    assert picture[cell // 2, 7 * cell // 2].tolist() == [245, 245, 245]
 
 
-def test_frames_stand_side_by_side_under_their_steps() -> None:
+def test_frames_are_sums_under_their_steps() -> None:
     frames = np.zeros((5, 2, 4, 16))
     frames[3, 1, 2, 7] = 1
-    figure = plot_frames(frames, num_frames=2)
-    (shown,) = figure.axes[0].get_images()
-    picture = np.ma.getdata(shown.get_array())
-    assert picture.shape == (4, 16 + 2 + 16)
-    assert np.isnan(picture[:, 16:18]).all()
-    assert picture[2, 18 + 7] == np.nansum(picture) == 1
-    titles = [(text.get_text(), text.get_position()[0]) for text in figure.axes[0].texts]
-    assert titles == [("t = 0 … 2", 7.5), ("t = 3 … 4", 25.5)]
+    shares = np.array_split(frames, 2)
+    assert [steps_of(shares, place) for place in (0, 1)] == ["t = 0 … 2", "t = 3 … 4"]
+    sums = signed_sums(shares)
+    assert sums.shape == (2, 4, 16)
+    assert sums[1, 2, 7] == sums.sum() == 1
+    scale = 96 // 16
+    assert draw_frames(frames, num_frames=2).shape[1] == 2 * 16 * scale + 8 + 16
 
 
-def test_a_raster_has_a_dot_for_every_spike() -> None:
+def cells_of(picture: Any, rows: int, columns: int, high: int, wide: int) -> Any:
+    """Return the middle of every cell of a raster, whatever stands beside it."""
+    coloured = (picture != picture.max(2, keepdims=True)).any(2)  # letters are grey
+    right = picture.shape[1] - 8
+    left = right - columns * wide
+    area = coloured[4 : 4 + rows * high, left:right]
+    return area[high // 2 :: high, wide // 2 :: wide]
+
+
+def test_a_raster_has_a_cell_for_every_spike() -> None:
     spikes = {"a": np.eye(3), "b": np.array([[0, 1], [0, 0], [1, 1]])}
-    ax = plot_raster(spikes)
-    dots = np.concatenate([np.asarray(dots.get_offsets()) for dots in ax.collections])
-    expected = {(0, 0), (1, 1), (2, 2), (0, 4), (2, 3), (2, 4)}
-    assert {(int(x), int(y)) for x, y in dots} == expected
-    assert len(dots) == len(expected)
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    seen = cells_of(draw_raster(spikes), rows=5, columns=3, high=8, wide=160)
+    above_one_another = np.concatenate([spikes["a"], spikes["b"]], axis=1)
+    assert np.array_equal(seen[::-1], above_one_another.T != 0)
+
+
+def test_a_raster_of_many_neurons_and_steps_stays_a_picture() -> None:
+    spikes = np.zeros((3000, 2000), dtype=bool)
+    spikes[2999, 0] = True
+    picture = draw_raster({"wide": spikes})
+    assert max(picture.shape) < 1100
+    assert cells_of(picture, 667, 750, 1, 1).sum() == 1
+
+
+def test_every_confusion_has_its_figure() -> None:
+    counts = np.array([[3, 1], [0, 2]])
+    seen = draw_confusion(counts)
+    assert not np.array_equal(seen, draw_confusion(np.array([[6, 2], [0, 2]])))  # same shares
+    assert draw_confusion(np.eye(60)).shape[0] < 500
 
 
 def test_negative_numbers_are_refused() -> None:

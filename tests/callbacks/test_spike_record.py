@@ -61,10 +61,10 @@ def test_pictures_of_a_run_lie_in_its_folder(tmp_path: Path) -> None:
     assert set(plots.values()) == {b"\x89PNG\r\n\x1a\n"}
 
 
-def test_without_matplotlib_the_spikes_are_kept_all_the_same(
+def test_without_what_draws_the_spikes_are_kept_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("matplotlib", "matplotlib.figure"):
+    for name in ("matplotlib", "matplotlib.figure", "PIL", "PIL.Image"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     to, folder = logger(tmp_path)
     trainer(tmp_path, SpikeRecord(), HardwareTarget(), logger=to).fit(model(), loader(), loader())
