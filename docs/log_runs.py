@@ -1,9 +1,9 @@
 """Enters what runs have measured into ``runs.csv``, from which the gallery is made.
 
 ``python docs/log_runs.py RECIPE RUN [RUN ...]`` reads the folders of finished runs of a recipe. The
-seconds are those from the beginning of the training to the end of the test. The spikes that a test
-sample of the first run caused become the recipe's picture. A figure that is in no run cannot be
-entered.
+seconds are those from the start of the training to the end of the test, or what ``--cpu`` gives.
+The spikes that a test sample of the first run caused become the recipe's picture. A figure that is
+in no run cannot be entered.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ COLUMNS = ("recipe", "options", "seed", "test_accuracy", "energy_nj", "energy_nj
 COLUMNS += ("energy_nj_high", "seconds", "clock")
 
 
-def row_of(recipe: str, options: str, run: Path) -> dict[str, Any]:
-    """Return the line of a finished run."""
+def row_of(
+    recipe: str, options: str, run: Path, cpu_seconds: float | None = None
+) -> dict[str, Any]:
+    """Return the line of a finished run; its time is the clock's where no CPU time is given."""
     bill = json.loads((run / "hardware_test.json").read_text(encoding="utf-8"))
     tested = run / "metrics_test.json"
     accuracy = json.loads(tested.read_text(encoding="utf-8"))["test/acc"]
@@ -37,8 +39,12 @@ def row_of(recipe: str, options: str, run: Path) -> dict[str, Any]:
         "energy_nj": f"{bill['energy_nj']:.1f}",
         "energy_nj_low": f"{bill['energy_nj_low']:.1f}",
         "energy_nj_high": f"{bill['energy_nj_high']:.1f}",
-        "seconds": round(tested.stat().st_mtime - launched.stat().st_mtime),
-        "clock": "wall",
+        "seconds": round(
+            tested.stat().st_mtime - launched.stat().st_mtime
+            if cpu_seconds is None
+            else cpu_seconds
+        ),
+        "clock": "wall" if cpu_seconds is None else "CPU",
     }
 
 
@@ -63,8 +69,9 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("run", type=Path, nargs="+")
     parser.add_argument("--options", default="", help="what stood on the command line besides")
+    parser.add_argument("--cpu", type=float, help="seconds of the whole command, as time prints")
     given = parser.parse_args()
-    rows = [row_of(given.recipe, given.options, run) for run in given.run]
+    rows = [row_of(given.recipe, given.options, run, given.cpu) for run in given.run]
     enter(rows, DOCS / "runs.csv")
     picture = given.run[0] / "plots" / "raster_test.png"
     if picture.is_file():
