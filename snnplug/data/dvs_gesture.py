@@ -111,6 +111,8 @@ class DVSGesture(tonic.datasets.DVSGesture):  # type: ignore[misc]  # tonic ship
         try:
             with Path(path).open("rb") as file:
                 table = np.load(file, allow_pickle=False)
+                if file.read(1):
+                    raise ValueError("there are more bytes than its header states")
         # numpy reads the header as an expression of Python; damaged, it fails in every way.
         except Exception as error:
             raise DataError(f"{path} cannot be read: {error}; download it again") from error

@@ -5,19 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-import h5py
 import numpy as np
 import numpy.typing as npt
+import tonic.dataset
 import tonic.datasets
 
 from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_data_module import EventDataModule, Recordings
 from snnplug.data.frames import FrameOptions
+from snnplug.data.hdf5 import Place, read_hdf5
 from snnplug.data.split import group_split
-from snnplug.errors import DataError, DataNotFoundError
+from snnplug.errors import ArgumentError, DataError, DataNotFoundError
 
 CHANNELS = 700
 _US_PER_S = 1e6
+# Beyond the 32 bits of µs of a store, and far from what an integer cannot hold.
+_TOO_LATE_S = 1e4
 _EVENT = np.dtype([("x", np.int64), ("t", np.int64)])
 _DIGITS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
@@ -34,29 +37,35 @@ class _Heidelberg:
     sensor_size: ClassVar[tuple[int, ...]] = (CHANNELS,)
     num_classes: ClassVar[int]
     official: ClassVar[dict[str, int]]
-    # Set by tonic's classes.
+    # Of tonic's classes.
     location_on_system: str
-    filename: str
-    data_filename: str
-    url: str
-    file_md5: str
+    base_url: str
 
-    def __init__(self, root: str | Path, split: Any, download: bool) -> None:
-        self._may_download = download
-        try:
-            # Both of tonic's classes take the split second: SHD as train or not, SSC by its name.
-            super().__init__(str(root), split)  # type: ignore[call-arg]
-            with h5py.File(self.path, "r") as file:
-                labels = file["labels"][()]
-                self.speakers: list[str] = [str(s) for s in file["extra/speaker"][()].tolist()]
-                keys = file["extra/keys"][()].tolist()
-                counts = [len(file["spikes"][name]) for name in ("times", "units")]
-        except (DataError, DataNotFoundError):
-            raise
-        # What HDF5 raises on damaged files is not documented, and is of every kind.
-        except Exception as error:
-            raise DataError(self._damaged(f"it cannot be read ({error})")) from error
-        if labels.dtype.kind not in "iu" or {len(labels), len(self.speakers)} != set(counts):
+    def __init__(self, root: str | Path, split: str, download: bool) -> None:
+        if split not in self.official:
+            raise ArgumentError(f"split is {split!r}; accepted are {', '.join(self.official)}")
+        self._split, self._may_download = split, download
+        # Not that of tonic's classes, which open the file: HDF5 can crash on a damaged one.
+        tonic.dataset.Dataset.__init__(self, str(root))
+        self.filename: str = getattr(self, f"{split}_zip")
+        self.data_filename = self.filename.removesuffix(".zip")
+        self.url = self.base_url + self.filename
+        self.file_md5: str = getattr(self, f"{split}_md5")
+        if not self._check_exists():
+            self.download()
+        labels, speakers, keys, times, units = self._read(
+            "it",
+            ("labels", None),
+            ("extra/speaker", None),
+            ("extra/keys", None),
+            ("spikes/times", "shape"),
+            ("spikes/units", "shape"),
+        )
+        self._speaker = speakers
+        self.speakers: list[str] = [str(s) for s in np.atleast_1d(speakers).tolist()]
+        keys, counts = np.atleast_1d(keys).tolist(), [times.tolist(), units.tolist()]
+        one_each = counts == [[len(self.speakers)]] * 2 and labels.shape == (len(self.speakers),)
+        if labels.dtype.kind not in "iu" or not one_each:
             raise DataError(
                 self._damaged(
                     f"it has {labels.dtype} labels {labels.shape}, {len(self.speakers)} speakers, "
@@ -69,8 +78,11 @@ class _Heidelberg:
                     f"it has {len(keys)} classes and labels up to {labels.max(initial=0)}"
                 )
             )
-        #: Name of each class, class and speaker of each recording.
-        self.classes = tuple(k.decode() if isinstance(k, bytes) else str(k) for k in keys)
+        try:
+            #: Name of each class, class and speaker of each recording.
+            self.classes = tuple(k.decode() if isinstance(k, bytes) else str(k) for k in keys)
+        except UnicodeDecodeError as error:
+            raise DataError(self._damaged(f"a class has no name ({error})")) from error
         self.targets: list[int] = labels.tolist()
         name, expected = type(self).__name__, self.official[self._split]
         self.title = name if len(self) == expected else f"{name} subset"
@@ -81,14 +93,14 @@ class _Heidelberg:
         return Path(self.location_on_system, self.data_filename)
 
     @property
-    def _split(self) -> str:
-        return self.data_filename.rsplit("_", 1)[1].removesuffix(".h5")
+    def _remedy(self) -> str:
+        return f"it is no whole {type(self).__name__} file: copy or download it again"
 
     def _damaged(self, what: str) -> str:
-        return (
-            f"{self.path}: {what}; it is no whole {type(self).__name__} file: copy or download it "
-            "again"
-        )
+        return f"{self.path}: {what}; {self._remedy}"
+
+    def _read(self, what: str, *places: Place) -> list[npt.NDArray[Any]]:
+        return read_hdf5(self.path, places, what, self._remedy)
 
     def _check_exists(self) -> bool:
         return self.path.is_file()
@@ -116,20 +128,22 @@ class _Heidelberg:
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.void], int]:
         """Return the events of one recording (fields x, channel, and t in µs), and its class."""
         index = range(len(self))[index]
-        try:
-            with h5py.File(self.path, "r") as file:
-                seconds = np.asarray(file["spikes/times"][index], dtype=np.float64)
-                x = np.asarray(file["spikes/units"][index])
-        except Exception as error:
-            raise DataError(self._damaged(f"recording {index} cannot be read ({error})")) from error
-        if x.shape != seconds.shape or x.ndim != 1 or x.dtype.kind not in "iu":
+        seconds, x = self._read(
+            f"recording {index}", ("spikes/times", index), ("spikes/units", index)
+        )
+        kinds = x.dtype.kind in "iu" and seconds.dtype.kind in "iuf"
+        if x.shape != seconds.shape or x.ndim != 1 or not kinds:
             raise DataError(
                 self._damaged(
-                    f"recording {index} has {x.dtype} channels {x.shape}, times {seconds.shape}"
+                    f"recording {index} has {x.dtype} channels {x.shape}, {seconds.dtype} times "
+                    f"{seconds.shape}"
                 )
             )
-        if not np.isfinite(seconds).all():
-            raise DataError(self._damaged(f"recording {index} has a time that is not finite"))
+        seconds = seconds.astype(np.float64)
+        if not (np.abs(seconds) < _TOO_LATE_S).all():  # false for what is not finite as well
+            raise DataError(
+                self._damaged(f"recording {index} has a time that is not finite, or too large")
+            )
         events = np.empty(len(x), dtype=_EVENT)
         events["x"], events["t"] = x, np.rint(seconds * _US_PER_S)
         return events[np.argsort(events["t"], kind="stable")], self.targets[index]
@@ -170,7 +184,7 @@ class SHD(_Heidelberg, tonic.datasets.SHD):  # type: ignore[misc]  # tonic ships
     official: ClassVar[dict[str, int]] = {"train": 8_156, "test": 2_264}
 
     def __init__(self, root: str | Path, train: bool = True, download: bool = False) -> None:
-        super().__init__(root, train, download)
+        super().__init__(root, "train" if train else "test", download)
 
 
 class SSC(_Heidelberg, tonic.datasets.SSC):  # type: ignore[misc]  # tonic ships no types

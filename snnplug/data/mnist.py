@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
-import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -83,8 +83,10 @@ def _from_archive(path: Path) -> dict[str, npt.NDArray[np.uint8]]:
     try:
         # Opened here, because numpy leaves a file that is no archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in _FILES}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            # A member that is no array comes as bytes.
+            return {key: np.asarray(archive[key]) for key in _FILES}
+    # Zip, zlib and numpy, which reads a header as an expression of Python, each fail in many ways.
+    except Exception as error:
         raise DataError(f"{path} cannot be read: {error}; copy or download it again") from error
 
 
@@ -98,7 +100,7 @@ def _from_originals(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
             arrays[key] = np.frombuffer(content, dtype=np.uint8, offset=header).reshape(
                 _SHAPES[key]
             )
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise DataError(f"{folder / name} is damaged: {error}; download it again") from error
     return arrays
 

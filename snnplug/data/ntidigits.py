@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +14,7 @@ from snnplug.data.augmentation import Augmentation
 from snnplug.data.download import fetch
 from snnplug.data.event_data_module import EventDataModule
 from snnplug.data.frames import FrameOptions
+from snnplug.data.hdf5 import read_hdf5
 from snnplug.data.split import group_split
 from snnplug.errors import DataError, DataNotFoundError
 
@@ -94,7 +93,6 @@ class NTIDIGITS:
         self.single_digits = single_digits
         if not self.path.is_file():
             _fetch(self.path, download)
-        self._file: tuple[int, Any] | None = None
         found = [_parsed(name, self.path) for name in self._names()]
         kept = [entry for entry in found if len(entry[2]) == 1 or not single_digits]
         if not kept:
@@ -111,13 +109,14 @@ class NTIDIGITS:
         return "train" if self.train else "test"
 
     def _names(self) -> list[str]:
+        (names,) = read_hdf5(self.path, [(f"{self._split}_labels", None)], remedy=_DAMAGED)
         try:
-            with h5py.File(self.path, "r") as file:
-                names = file[f"{self._split}_labels"][()]
             return [name.decode("ascii") for name in names.tolist()]
-        # What HDF5 raises on damaged files is not documented, and is of every kind.
-        except Exception as error:
-            raise DataError(f"{self.path} cannot be read ({error}); {_DAMAGED}") from error
+        except (AttributeError, TypeError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{self.path}: its {self._split}_labels are {names.dtype} {names.shape}, no names "
+                f"({error}); {_DAMAGED}"
+            ) from error
 
     def _title(self) -> str:
         if len(self) == _OFFICIAL[self.train, self.single_digits]:
@@ -139,15 +138,6 @@ class NTIDIGITS:
             "single_digits": self.single_digits,
         }
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the open file behind: it belongs to one process."""
-        return {**self.__dict__, "_file": None}
-
-    def _open(self) -> Any:
-        if self._file is None or self._file[0] != os.getpid():
-            self._file = (os.getpid(), h5py.File(self.path, "r"))
-        return self._file[1]
-
     def __len__(self) -> int:
         """Return the number of utterances."""
         return len(self.ids)
@@ -155,23 +145,19 @@ class NTIDIGITS:
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.void], int]:
         """Return the events of one utterance (fields x, the channel, and t in µs) and its class."""
         name = self.ids[index]
-        try:
-            file = self._open()
-            x = np.asarray(file[f"{self._split}_addresses"][name][()])
-            seconds = np.asarray(file[f"{self._split}_timestamps"][name][()], dtype=np.float64)
-        except Exception as error:
-            raise DataError(f"{self.path}: {name} cannot be read ({error}); {_DAMAGED}") from error
+        places = [(f"{self._split}_{part}/{name}", None) for part in ("addresses", "timestamps")]
+        x, seconds = read_hdf5(self.path, places, name, _DAMAGED)
         return _events(x, seconds, f"{self.path}: {name}"), self.targets[index]
 
 
-def _events(
-    x: npt.NDArray[Any], seconds: npt.NDArray[np.float64], origin: str
-) -> npt.NDArray[np.void]:
-    if x.ndim != 1 or x.shape != seconds.shape or x.dtype.kind not in "iu":
+def _events(x: npt.NDArray[Any], seconds: npt.NDArray[Any], origin: str) -> npt.NDArray[np.void]:
+    kinds = x.dtype.kind in "iu" and seconds.dtype.kind in "iuf"
+    if x.ndim != 1 or x.shape != seconds.shape or not kinds:
         raise DataError(
-            f"{origin} has {x.dtype} addresses {x.shape} and times {seconds.shape}; they have to "
-            f"be integers and of one length; {_DAMAGED}"
+            f"{origin} has {x.dtype} addresses {x.shape} and {seconds.dtype} times "
+            f"{seconds.shape}; they have to be integers and numbers, of one length; {_DAMAGED}"
         )
+    seconds = seconds.astype(np.float64)
     if x.size and not (int(x.min()) >= 0 and int(x.max()) < CHANNELS):
         raise DataError(
             f"{origin} has channels from {x.min()} to {x.max()}, not in 0 … {CHANNELS - 1}; "

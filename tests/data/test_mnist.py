@@ -14,6 +14,7 @@ from snnplug.data import mnist
 from snnplug.data.mnist import MNISTDataModule, load_mnist
 from snnplug.errors import DataError, DataNotFoundError
 from tests.support.datasets import SNNPLUG_DATA, needs_mnist
+from tests.support.mutations import COUNT, damaged
 
 
 def blank() -> dict[str, np.ndarray]:
@@ -115,6 +116,28 @@ def test_truncated_originals_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(DataError, match=path.name):
         load_mnist(tmp_path)
+
+
+@pytest.mark.parametrize("write", [write_archive, write_originals])
+def test_every_mutation_is_refused_or_gives_images(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[Path, dict[str, np.ndarray]], None],
+) -> None:
+    small = {"x_train": (3, 4, 4), "y_train": (3,), "x_test": (2, 4, 4), "y_test": (2,)}
+    monkeypatch.setattr(mnist, "_SHAPES", small)
+    write(tmp_path, {key: np.full(shape, 7, dtype=np.uint8) for key, shape in small.items()})
+    path = min((tmp_path / "mnist").iterdir())
+    refused = 0
+    for _ in damaged(path):
+        try:
+            arrays = load_mnist(tmp_path)
+        except DataError as error:
+            refused += str(path) in str(error)
+            continue
+        assert {key: array.shape for key, array in arrays.items()} == small
+        assert max(arrays["y_train"].max(), arrays["y_test"].max()) < 10
+    assert COUNT / 5 < refused < COUNT
 
 
 def test_batches_are_images_between_zero_and_one(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from snnplug.data.store import EventStore
 from snnplug.errors import ArgumentError, DataError
 from tests.support.datasets import SNNPLUG_DATA, needs_nmnist
 from tests.support.events import random_events
+from tests.support.mutations import damaged
 
 SENSOR = (34, 34, 2)
 
@@ -138,15 +139,9 @@ def test_every_mutation_is_refused_or_changes_nothing(tmp_path: Path) -> None:
     source = Source(4)
     packed(source, path)
     whole, rng = path.read_bytes(), np.random.default_rng(0)
-    for trial in range(10_000):
-        raw = bytearray(whole)
-        if trial % 4 == 0:
-            del raw[int(rng.integers(len(raw))) :]
-        elif trial % 4 == 1:
-            raw += rng.bytes(int(rng.integers(1, 40)))
-        else:
-            raw[int(rng.integers(len(raw)))] ^= 1 << int(rng.integers(8))
-        path.write_bytes(raw)
+    for raw in damaged(path):
+        if raw == whole:
+            continue
         with pytest.raises(DataError, match=str(path)):
             EventStore(path).verify()
     for hostile in (b"", bytes(1000), whole[64:], rng.bytes(5000)):

@@ -43,7 +43,9 @@ def write_nmnist(root: Path, train: int = 40, test: int = 20) -> Path:
     return root
 
 
-def write_ntidigits(root: Path, speakers: int = 4) -> Path:
+def write_ntidigits(
+    root: Path, speakers: int = 4, spoken: tuple[str, ...] = (*"o123456789z", "1z3", "oo")
+) -> Path:
     """Write a file in N-TIDIGITS18's layout, in which a digit can be told from the channel."""
     import h5py
 
@@ -55,10 +57,10 @@ def write_ntidigits(root: Path, speakers: int = 4) -> Path:
         for split, first in (("train", "a"), ("test", "m")):
             names = []
             for k in range(speakers):
-                for spoken in [*words, "1z3", "oo"]:
-                    name = f"man-{first}{'abcdefgh'[k]}-a-{spoken}"
+                for said in spoken:
+                    name = f"man-{first}{'abcdefgh'[k]}-a-{said}"
                     names.append(name.encode())
-                    channel = words.index(spoken[0]) * 5 + rng.integers(0, 5, 30)
+                    channel = words.index(said[0]) * 5 + rng.integers(0, 5, 30)
                     times = np.sort(rng.random(30)).astype(np.float32)
                     file[f"{split}_addresses/{name}"] = channel.astype(np.uint8)
                     file[f"{split}_timestamps/{name}"] = times
