@@ -96,6 +96,7 @@ def test_contract_the_ipu_spikes_as_eager_does(
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["kernels", "scan"])
 def test_inductor_gives_what_eager_gives(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
     net = sp.SpikingSequential(
         torch.nn.Linear(6, 8), sp.RLeaky(beta=0.9, linear_features=8), sp.SpikeLinear(8, 4),
         sp.Synaptic(alpha=0.5, beta=0.9),
