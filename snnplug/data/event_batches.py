@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,14 +14,17 @@ import numpy.typing as npt
 import torch
 import torch.distributed
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
 from snnplug.data.augmentation import Augmentation, Streams
 from snnplug.data.frames import EventCounts, Framing
+from snnplug.data.slots import Slots
 from snnplug.data.store import EventStore
 
 Place = tuple[int, int]
+
+_BYTE = 255
 
 
 class EventBatches(Dataset[Any]):
@@ -50,6 +56,12 @@ class EventBatches(Dataset[Any]):
         self.indices = np.arange(len(store)) if indices is None else indices
         self.augmentation = augmentation or Augmentation()
         self._streams = Streams(seed)
+        self._slots: Slots | None = None
+        options = framing.options
+        #: The same frames in bytes, where none of them is above what a byte holds.
+        self._in_bytes = replace(framing, options=replace(options, dtype="uint8"))
+        self._may_overflow = options.dtype == "float32" and not framing.binary
+        self._may_overflow &= options.most is None
 
     def __len__(self) -> int:
         """Return the number of recordings."""
@@ -61,21 +73,58 @@ class EventBatches(Dataset[Any]):
 
     def __getitems__(self, places: Sequence[Place]) -> tuple[Tensor, ...]:
         """Return a batch: torch's loader asks for it as a whole."""
+        sent: Any = self._sent(places)
+        if sent is not None:
+            return sent  # type: ignore[no-any-return]  # unpickled, it is a tuple of tensors
         frames, _, lengths = self.batch(places)
         targets = torch.from_numpy(self.store.labels[self._chosen(places)])
         if not self.framing.options.variable_length:
             return frames, targets
         return frames[: int(lengths.max())], targets, torch.from_numpy(lengths)
 
+    def sending(self) -> EventBatches:
+        """Return the same batches, which worker processes give away as bytes in shared memory.
+
+        What arrives is the same; between the processes only :func:`as_is` may collate them.
+        """
+        other = copy(self)
+        other._slots = Slots()
+        return other
+
+    def _sent(self, places: Sequence[Place]) -> Any:
+        """Return a batch in shared memory, or None where it cannot be or need not be."""
+        most = self.framing.options.most
+        if self._slots is None or get_worker_info() is None or (most or 0) > _BYTE:
+            return None
+        shape = (self.framing.num_steps, len(places), *self.framing.frame_shape)
+        slot = self._slots.free(prod(shape))
+        if slot is None:
+            return None
+        out = slot.content[: prod(shape)]
+        _, counts, lengths = self._framed(self._in_bytes, places, out)
+        if self._may_overflow and counts.clipped.any():
+            return None
+        rest = [self.store.labels[self._chosen(places)]]
+        if self.framing.options.variable_length:
+            shape, rest = (int(lengths.max()), *shape[1:]), [*rest, lengths]
+        return slot.send(shape, self.framing.options.dtype == "float32", rest)
+
     def batch(self, places: Sequence[Place]) -> tuple[Tensor, EventCounts, npt.NDArray[np.int64]]:
         """Return frames, what became of every event, and the steps of each recording."""
+        return self._framed(self.framing, places, None)
+
+    def _framed(
+        self, framing: Framing, places: Sequence[Place], out: Tensor | None
+    ) -> tuple[Tensor, EventCounts, npt.NDArray[np.int64]]:
         chosen = self._chosen(places)
         recordings = self.store.recordings(chosen)
         if self.augmentation.is_none():
-            return self.framing(recordings)
-        return self.framing(
-            recordings, self.augmentation, lambda b: self._streams(places[b][0], int(chosen[b]))
-        )
+            return framing(recordings, out=out)
+
+        def draws(b: int) -> np.random.Generator:
+            return self._streams(places[b][0], int(chosen[b]))
+
+        return framing(recordings, self.augmentation, draws, out)
 
     def _chosen(self, places: Sequence[Place]) -> npt.NDArray[np.int64]:
         """Return the places in the store."""

@@ -174,7 +174,7 @@ class EventDataModule(pl.LightningDataModule):
         )
 
     def _loader(self, name: str, shuffle: bool = False) -> DataLoader[tuple[Tensor, ...]]:
-        samples = self._sets[name]
+        samples = self._sets[name].sending()
         # A run that goes on begins with a later epoch; `current_epoch` follows this count too late.
         epoch = 0
         if self.trainer is not None:

@@ -174,6 +174,7 @@ class Framing:
         recordings: Sequence[Recording],
         augmentation: Augmentation | None = None,
         draws: Callable[[int], np.random.Generator] | None = None,
+        out: Tensor | None = None,
     ) -> tuple[Tensor, EventCounts, npt.NDArray[np.int64]]:
         """Return the frames of a batch, what became of the events, and the steps of each recording.
 
@@ -182,6 +183,7 @@ class Framing:
                 :meth:`~snnplug.data.store.EventStore.arrays` returns them.
             augmentation: Applied where there are ``draws``, once the events are free of noise.
             draws: Gives what is drawn from, for the recording of this place in the batch.
+            out: Where the frames go, flat and of their number and dtype; None takes new memory.
         """
         ready, moves = recordings, [STAY] * len(recordings)
         lost = np.zeros((4, len(recordings)), dtype=np.int64)
@@ -190,7 +192,7 @@ class Framing:
         if draws or o.refractory_us or o.background_us or o.stabilize:
             ready, moves, lost = self._changed(recordings, augmentation, draws)
         refractory, isolated, unstable, thinned = lost
-        out, counts = self._framed(ready, moves)
+        out, counts = self._framed(ready, moves, out)
         kept, before, after, clipped, cropped, moved = counts
         moved = moved + unstable
         fates = EventCounts(
@@ -234,7 +236,9 @@ class Framing:
                 found[b] = (int(t[inside - 1]) - start) * self.num_steps // length + 1
         return found
 
-    def _framed(self, recordings: Sequence[Recording], moves: Sequence[Move]) -> Any:
+    def _framed(
+        self, recordings: Sequence[Recording], moves: Sequence[Move], out: Tensor | None
+    ) -> Any:
         layout, (start, length) = self.layout, self.window_us
         plain = layout.is_plain() and all(move == STAY for move in moves)
         most = self.options.most
@@ -250,6 +254,7 @@ class Framing:
             _DTYPES[self.options.dtype],
             None if plain else [site_map(layout, move) for move in moves],
             prod(self.frame_shape),
+            None if out is None else out.view(self.num_steps, len(recordings), -1),
         )
 
     def _filtered(self, recording: Recording) -> tuple[Recording, int, int]:

@@ -93,6 +93,7 @@ def frames(
     dtype: torch.dtype = torch.float32,
     maps: Sequence[SiteMap] | None = None,
     frame_sites: int | None = None,
+    out: Tensor | None = None,
 ) -> tuple[Tensor, FrameCounts]:
     """Return the frames ``(num_steps, B, frame_sites)`` and what became of the events.
 
@@ -110,6 +111,7 @@ def frames(
         maps: For each recording, where each site of the sensor goes, int32 ``(sites,)``:
             ``frame_sites`` drops it as cropped, ``frame_sites + 1`` as moved. None leaves them.
         frame_sites: Sites of a frame; None takes those of the sensor.
+        out: Where the frames go, contiguous and of this shape and dtype; None takes new memory.
 
     Raises:
         ArgumentError: A number is out of range, or a dtype is none of these.
@@ -144,10 +146,15 @@ def frames(
     if not isinstance(pairs, Located):
         pairs = [contiguous(t, site) for t, site in recordings]
     task = _Task(sites, frame_sites, num_steps, duration_us, start_us, most, dtype)
+    shape = (num_steps, len(pairs), frame_sites)
+    if out is None:
+        out = native.empty(shape, dtype)
+    elif out.shape != shape or out.dtype != dtype or not out.is_contiguous():
+        raise ArgumentError(f"out is {out.dtype} {tuple(out.shape)}; it has to be {dtype} {shape}")
     work = _native if native.library() is not None and pairs else _reference
-    out, fates = work(pairs, maps, task)
+    fates = work(pairs, maps, task, out)
     if fates[:, _UNSORTED].any():
-        out, fates = work([in_order(*pair) for pair in pairs], maps, task)
+        fates = work([in_order(*pair) for pair in pairs], maps, task, out)
     if fates[:, _FOREIGN].any():
         where = int(fates[:, _FOREIGN].argmax())
         raise DataError(
@@ -210,8 +217,8 @@ def _addresses(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
 
 
 def _native(
-    pairs: Sequence[Recording], maps: Sequence[SiteMap] | None, task: _Task
-) -> tuple[Tensor, npt.NDArray[np.int64]]:
+    pairs: Sequence[Recording], maps: Sequence[SiteMap] | None, task: _Task, out: Tensor
+) -> npt.NDArray[np.int64]:
     batch = len(pairs)
     if isinstance(pairs, Located):
         size, events = pairs.dtype.itemsize, pairs.events
@@ -222,8 +229,6 @@ def _native(
             pairs = [(t, site.astype(f"u{size}", copy=False)) for t, site in pairs]
         times, where = _addresses([t for t, _ in pairs]), _addresses([site for _, site in pairs])
         events = np.array([len(t) for t, _ in pairs], dtype=np.int64)
-    shape = (task.num_steps, batch, task.sites)
-    out = native.empty(shape, task.dtype)
     fates = np.empty((batch, _FATES), dtype=np.int64)
     places = None if maps is None else _addresses(maps)
     args = _Frames(
@@ -245,14 +250,13 @@ def _native(
     )
     library: Any = native.library()
     library.snp_frames(ctypes.byref(args), torch.get_num_threads())
-    return out, fates
+    return fates
 
 
 def _reference(
-    pairs: Sequence[Recording], maps: Sequence[SiteMap] | None, task: _Task
-) -> tuple[Tensor, npt.NDArray[np.int64]]:
+    pairs: Sequence[Recording], maps: Sequence[SiteMap] | None, task: _Task, out: Tensor
+) -> npt.NDArray[np.int64]:
     num_steps, sites = task.num_steps, task.sites
-    out = torch.empty(num_steps, len(pairs), sites, dtype=task.dtype)
     fates = np.zeros((len(pairs), _FATES), dtype=np.int64)
     for b, (t, site) in enumerate(pairs):
         if (site >= task.sensor).any():
@@ -269,4 +273,4 @@ def _reference(
         out[:, b] = torch.from_numpy(kept.reshape(num_steps, sites)).to(task.dtype)
         fates[b, :_MASKED] = kept.sum(), before.sum(), after.sum(), counts.sum() - kept.sum()
         fates[b, _MASKED : _MASKED + MASKS] = np.bincount(where[~shown] - sites, minlength=MASKS)
-    return out, fates
+    return fates

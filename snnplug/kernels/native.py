@@ -81,6 +81,8 @@ def _load() -> ctypes.CDLL | None:
     lib.snp_crossings.argtypes = [pointer]
     lib.snp_crossings.restype = integer
     lib.snp_frames.argtypes = [pointer, ctypes.c_int]
+    lib.snp_arrive.argtypes = [pointer, ctypes.c_int]
+    lib.snp_arrive.restype = None
     lib.snp_parse_events.argtypes = [pointer]
     lib.snp_parse_events.restype = integer
     lib.snp_filter_events.argtypes = [pointer]

@@ -46,7 +46,7 @@ def our_loader(files: Files, batch: int, workers: int, dtype: Any = "float32") -
     """Return our loader of the recordings, shuffled."""
     framing = Framing(STEPS, DURATION_US, SENSOR, False, FrameOptions(dtype=dtype))
     return DataLoader(
-        EventBatches(files.store, framing),
+        EventBatches(files.store, framing).sending(),
         batch_size=batch,
         sampler=EpochSampler(len(files.store), shuffle=True),
         num_workers=workers,

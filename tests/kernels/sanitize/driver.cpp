@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "arrival.h"
 #include "kernels.h"
 #include "tools.h"
 
@@ -51,6 +52,7 @@ void snp_step(const snp::StepPlan* plan, const float* input);
 int64_t snp_step_events(const snp::StepPlan* plan, const int64_t* events, int64_t count);
 int64_t snp_crossings(const snp::Crossings* args);
 void snp_frames(const snp::Frames* args, int threads);
+void snp_arrive(const snp::Arrival* args, int threads);
 int64_t snp_parse_events(snp::EventParse* args);
 int64_t snp_filter_events(snp::EventFilter* args);
 void* snp_pool_tensor(int64_t count);
@@ -320,6 +322,19 @@ void frames(int64_t batch, int64_t steps, int64_t sensor, int64_t most, int thre
   }
 }
 
+void arrive(int64_t count, int threads) {
+  std::vector<uint8_t> bytes(count, 7), same(count);
+  Array floats(count);
+  for (const bool widens : {false, true}) {
+    int64_t held = 1;
+    const snp::Arrival args{count, widens, bytes.data(),
+                            widens ? static_cast<void*>(floats.data()) : same.data(), &held};
+    snp_arrive(&args, threads);
+    require(held == 0 && (count == 0 || (widens ? floats[count - 1] : same[count - 1]) == 7),
+            "frames did not arrive");
+  }
+}
+
 void events(int64_t count, int64_t width, int64_t height) {
   std::mt19937 engine(3);
   std::vector<uint8_t> bytes(count * 5);
@@ -397,6 +412,7 @@ void kernels(int threads) {
     for (const int64_t columns : {1, 16, 33}) step(features, columns);
   for (const int64_t batch : {1, 10}) frames(batch, 7, 30, batch == 1 ? 1 : 255, threads);
   frames(3, 40, 3001, 1, threads);  // large enough to go past the caches
+  for (const int64_t count : {0, 1, 70000, 400001}) arrive(count, threads);
   for (const int64_t count : {0, 1, 40, 60}) events(count, 17, 9);
 }
 
