@@ -18,7 +18,7 @@ import yaml
 
 from snnplug.files import locked
 from tests.support import wandb_log
-from tests.support.browser import CHROMIUM
+from tests.support.browser import CHROMIUM, needs_browser
 from tests.support.transcript import assert_shows, dialogue
 
 pytestmark = pytest.mark.slow
@@ -230,9 +230,9 @@ def test_the_runs_are_what_was_asked_for(steps: Steps) -> None:
     assert hidden != [64]
 
 
+@needs_browser
 def test_the_report_opens_in_a_browser(steps: Steps, tmp_path: Path) -> None:
-    if CHROMIUM is None:
-        pytest.skip("no chromium is installed")
+    assert CHROMIUM is not None, "SNNPLUG_BROWSER=required, and there is no chromium"
     page = steps.folder / "report.html"
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     command += [f"--user-data-dir={tmp_path}", page.as_uri()]
