@@ -26,19 +26,34 @@ def log_figures(pl_module: pl.LightningModule, figures: Mapping[str, float]) -> 
     how: dict[str, Any] = {"rank_zero_only": False}
     if pl_module.trainer.world_size > 1:
         how |= {"sync_dist": True, "reduce_fx": "max"}
-    results: Any = getattr(pl_module.trainer, "_results", None)
-    prefix = f"{getattr(pl_module, '_current_fx_name', None)}."
-    known = {name for name in figures if prefix + name in (results or ())}
-    if not known or not hasattr(results, "update_metrics"):
-        pl_module.log_dict(dict(figures), **how)
+    trainer: Any = pl_module.trainer
+    results: Any = getattr(trainer, "_results", None)
+    hook = str(getattr(pl_module, "_current_fx_name", None))
+    rest = [name for name in figures if f"{hook}.{name}" in (results or ())]
+    if rest and not (hasattr(results, "update_metrics") and _begins(trainer, results, hook)):
+        rest = []
+    usual = {name: value for name, value in figures.items() if name not in rest}
+    if usual:
+        pl_module.log_dict(usual, **how)
+    if not rest:
         return
-    # One of them, and what is new, the usual way: it prepares the epoch.
-    first = next(iter(known))
-    usual = {name: value for name, value in figures.items() if name not in known or name == first}
-    pl_module.log_dict(usual, **how)
-    rest = [name for name in figures if name not in usual]
     values = torch.tensor(
         [figures[name] for name in rest], dtype=torch.get_default_dtype(), device=pl_module.device
     )
     for name, value in zip(rest, values.unbind(), strict=True):
-        results.update_metrics(prefix + name, value, 1)
+        results.update_metrics(f"{hook}.{name}", value, 1)
+
+
+def _begins(trainer: Any, results: Any, hook: str) -> bool:
+    """Clear what this hook has logged in the last epoch, as the first figure of one does.
+
+    Returns:
+        Whether that was possible.
+    """
+    connector: Any = getattr(trainer, "_logger_connector", None)
+    if not hasattr(connector, "should_reset_tensors") or not hasattr(connector, "_current_fx"):
+        return False
+    if connector.should_reset_tensors(hook):
+        results.reset(metrics=False, fx=hook)
+    connector._current_fx = hook
+    return True

@@ -143,6 +143,9 @@ class CounterTable:
         self, kind: type[_C], name: str, shape: tuple[int, ...], outputs: int | None
     ) -> _C | str:
         """Return the counter of a module for an input of this shape, or the name of a new one."""
+        known = self.by_name.get(name)
+        if type(known) is kind and known.shape == shape and outputs is None:
+            return known
         for label in _labels(name, shape, outputs):
             counter = self.by_name.get(label)
             if counter is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snnplug.hardware.dynamics import Dynamics
 from snnplug.hardware.fan_out import Counts
-from snnplug.hardware.operand import BINARY, SILENT, Operand, operand_of_spikes
+from snnplug.hardware.operand import SILENT, Operand, operand_of_spikes
 from snnplug.hardware.records import ElementwiseLayer, NeuronLayer, PoolLayer, SynapticLayer
 from snnplug.hardware.repeats import Repeats
 from snnplug.hardware.tally import Tally, tally
@@ -42,25 +42,27 @@ class SynapticCounter:
     #: Normalisations that took this layer's output.
     norms: set[str] = field(default_factory=set)
 
-    @property
-    def keep(self) -> int:
-        """Trailing axes of an input that need counts of their own."""
-        return (self.fan_out if self.zero_fan_out is None else self.zero_fan_out).ndim
+    def __post_init__(self) -> None:
+        """Note what every call asks for."""
+        #: Trailing axes of an input that need counts of their own.
+        self.keep = (self.fan_out if self.zero_fan_out is None else self.zero_fan_out).ndim
 
-    def add(self, x: Tensor, seen: Tally, batch: int | None, time_first: bool = True) -> None:
+    def add(
+        self, x: Tensor, seen: Tally, rows: int, batch: int | None, time_first: bool = True
+    ) -> None:
         """Add what one call saw.
 
         Args:
             x: The input, with any leading axes.
             seen: Its events, by :attr:`keep`.
+            rows: Samples x time steps in it.
             batch: Samples in a time step; 0 if that is not known, None to look for no repeats.
             time_first: Whether rows of several steps lie one step after the other.
         """
-        rows = prod(x.shape[: x.dim() - len(self.shape)])
         self.presentations += rows
         self.counts = self.counts + seen.counts
         self.operand = extended(self.operand, x, seen)
-        if seen.is_binary or batch is None:
+        if seen.spike == 1 or batch is None:
             self.repeats.forget()
             return
         steps = _steps(x.shape[: x.dim() - len(self.shape)], batch, time_first)
@@ -188,7 +190,7 @@ def extended(operand: Operand, x: Tensor, seen: Tally) -> Operand:
     """Return the operand with the values of ``x``, of which ``seen`` is the tally."""
     if seen.spike is None:
         return operand_of(x, operand)
-    if not seen.events or (operand == BINARY and operand.step == seen.spike):
+    if not seen.events or (operand.levels == (0, 1) and operand.step == seen.spike):
         return operand
     return operand.join(operand_of_spikes(seen.events, seen.spike))
 

@@ -211,7 +211,8 @@ class Meter:
                     # Its values are those of many calls at once, and nobody can read them.
                     ledger.list_unpriced(name, f"{type(module).__name__} in a torch.func transform")
                     return
-                ledger.reads(args)
+                if ledger.normalised:
+                    ledger.reads(args)
                 count(module, args, kwargs, out)
 
         return enter
@@ -256,7 +257,8 @@ class Meter:
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, works: bool
     ) -> None:
         """Enter a function that a ``forward`` has called."""
-        _unseen(self._ledger.reads, args, out)
+        if self._ledger.normalised:
+            _unseen(self._ledger.reads, args, out)
         if not works:
             return
         within = self._within[-1][0] if self._within else type(self.network).__name__

@@ -49,7 +49,8 @@ class EnergyMeter:
         batch_dim: The axis of the input which holds the samples; 1 for ``(T, B, *)``.
         num_steps: Calls of the network that one sample takes.
         leakage: Whether the energy that leaks while the network runs is in; without it the figure
-            is the dynamic energy alone.
+            is the dynamic energy alone. What leaks while a machine waits for its next inference
+            (a target with a table ``duty``) depends on no spike: leave it out.
 
     Raises:
         TargetError: There is no such target.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 import torch
@@ -16,6 +16,7 @@ from snnplug.hardware.counters import (
     Counter,
     ElementwiseCounter,
     NeuronCounter,
+    PoolCounter,
     SynapticCounter,
     extended,
 )
@@ -25,6 +26,15 @@ from snnplug.hardware.operand import ANALOG, operand_of_spikes
 from snnplug.hardware.relaxation import Relaxation
 from snnplug.hardware.tally import Tally, spikes_of, tally
 from snnplug.hardware.value_range import operand_of
+
+
+class _Call(NamedTuple):
+    """What the last call of a layer of weights was: mostly, the next one is like it."""
+
+    shapes: tuple[torch.Size, torch.Size, str | None]
+    counter: SynapticCounter
+    rows: int  # samples x time steps
+    pool: PoolCounter | None
 
 
 class Ledger:
@@ -46,8 +56,9 @@ class Ledger:
         self.batch = 0
         self._pending: tuple[NeuronCounter, Tensor] | None = None
         self._currents: tuple[SynapticCounter, Tensor] | None = None
-        # Currents that a normalisation took, and the layer whose weights may do its work.
-        self._normalised: list[tuple[ref[Tensor], SynapticCounter]] = []
+        self._last: dict[str, _Call] = {}
+        #: Currents that a normalisation took, and the layer whose weights may do its work.
+        self.normalised: list[tuple[ref[Tensor], SynapticCounter]] = []
 
     def begin_sequence(self, batch: int) -> None:
         """Take note that new samples start, so many at a time."""
@@ -60,7 +71,7 @@ class Ledger:
         """Let go of what was kept for the next module."""
         self.flush()
         self._currents = None
-        self._normalised.clear()
+        self.normalised.clear()
 
     def list_unpriced(self, name: str, kind: str) -> None:
         """Name something whose work is in no count."""
@@ -78,16 +89,14 @@ class Ledger:
             out: The result of a function. What is no tensor, or a view of an argument, tells of no
                 use of it.
         """
-        if not self._normalised:
-            return
-        self._normalised = [
-            (known, layer) for known, layer in self._normalised if known() is not None
+        self.normalised = [
+            (known, layer) for known, layer in self.normalised if known() is not None
         ]
         results = _tensors(out)
         for x in _tensors(values):
             if (not results and out != ()) or any(_shares_memory(x, result) for result in results):
                 continue
-            for known, layer in self._normalised:
+            for known, layer in self.normalised:
                 if _shares_memory(known(), x):
                     layer.norms.add("")
 
@@ -100,20 +109,36 @@ class Ledger:
         pool_name: str | None = None,
     ) -> None:
         """Enter a call of a layer of weights; with a name, also of the max pool that it did."""
+        last = self._last.get(name)
+        if last is None or last.shapes != (x.shape, out.shape, pool_name):
+            last = self._last[name] = self._call(name, layer, x, out, pool_name)
+        seen = self._enter(last.counter, x, last.rows)
+        if self._pending is not None:
+            self.flush(x, seen)
+        self._currents = (last.counter, out) if last.pool is None else None
+        if last.pool is not None:
+            last.pool.presentations += last.rows
+            if seen.events or layer.bias is not None:
+                last.pool.operand = ANALOG  # currents, which nobody has seen
+
+    def _call(
+        self,
+        name: str,
+        layer: nn.Linear | Convolution,
+        x: Tensor,
+        out: Tensor,
+        pool_name: str | None,
+    ) -> _Call:
+        """Find the counters of a call."""
         features = 1 if isinstance(layer, nn.Linear) else len(layer.kernel_size) + 1
         shape: tuple[int, ...] = x.shape[-features:]
         to: tuple[int, ...] = out.shape[-features:]
         if pool_name is not None and isinstance(layer, nn.Conv2d):
             to = convolved_shape(layer, shape)
         counter = self._table.synaptic(name, layer, shape, to)
-        seen = self._enter(counter, x)
-        self.flush(x, seen)
-        self._currents = (counter, out) if pool_name is None else None
-        if pool_name is not None:
-            pool = self._table.pool(pool_name, "MaxPool2d", to, None)
-            pool.presentations += prod(x.shape[: x.dim() - features])
-            if seen.events or layer.bias is not None:
-                pool.operand = ANALOG  # currents, which nobody has seen
+        pool = None if pool_name is None else self._table.pool(pool_name, "MaxPool2d", to, None)
+        rows = prod(x.shape[: x.dim() - features])
+        return _Call((x.shape, out.shape, pool_name), counter, rows, pool)
 
     def halves(self, name: str, layer: nn.Conv2d, x: Tensor, out: Tensor, first: int) -> None:
         """Enter a convolution over an input and a hidden state of one LSTM cell."""
@@ -147,13 +172,14 @@ class Ledger:
         counter = self._table.weighted(
             name, kind, x.shape[1:], outputs, weights, fan_out, zero, biases
         )
-        self._enter(counter, x)
+        self._enter(counter, x, len(x))
 
     def neuron(
         self, name: str, module: nn.Module, dynamics: Dynamics, spk: Tensor, leading: int
     ) -> None:
         """Enter a call of a layer of neurons."""
-        self.flush()
+        if self._pending is not None:
+            self.flush()
         self._currents = None
         counter = self._table.neurons(name, module, dynamics, spk.shape[leading:])
         counter.presentations += prod(spk.shape[:leading])
@@ -191,7 +217,7 @@ class Ledger:
         if before is not None and _same_memory(before[1], x) and not _uses_batch(module):
             layer = before[0]
             layer.norms.add(name)
-            self._normalised += [(ref(before[1]), layer), (ref(x), layer)]
+            self.normalised += [(ref(before[1]), layer), (ref(x), layer)]
         counter.sources[id(layer)] = layer
         self._currents = None
 
@@ -224,11 +250,13 @@ class Ledger:
         counter.spikes += seen.events
         self._relax(counter, spk, seen)
 
-    def _enter(self, counter: SynapticCounter, x: Tensor) -> Tally:
+    def _enter(self, counter: SynapticCounter, x: Tensor, rows: int) -> Tally:
         seen = tally(x, counter.keep)
-        batch = self.batch if self._relaxation is None else None
-        counter.add(x, seen, batch, self._time_first)
-        self._relax(counter, x, seen, counter.fan_out)
+        if self._relaxation is None:
+            counter.add(x, seen, rows, self.batch, self._time_first)
+        else:
+            counter.add(x, seen, rows, None)
+            self._relaxation.add(counter.name, x, seen, counter.fan_out)
         return seen
 
     def _relax(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from snnplug.errors import MeasurementError, TargetError
 from snnplug.hardware.activity import Activity
 from snnplug.hardware.counting import measure
 from snnplug.hardware.energy_meter import EnergyMeter
+from snnplug.hardware.machine import Duty
 from snnplug.hardware.target import load_target
 from snnplug.layers.sequential import SpikingSequential
 from snnplug.layers.spike_conv2d import fuses
@@ -379,6 +381,35 @@ def test_an_empty_block_and_a_target_without_such_a_price_are_refused() -> None:
         network(torch.ones(2, 1, 3))
     with pytest.raises(TargetError, match="not linear"):
         crossbar.energy_nj()
+
+
+@pytest.mark.parametrize(
+    "duty",
+    [Duty(1000.0), Duty(1000.0, power_gated=True), Duty(1e9)],
+    ids=["waits", "gated", "busy"],
+)
+def test_a_machine_that_leaks_until_its_next_inference(duty: Duty) -> None:
+    """What leaks while it waits belongs to no spike: it is left out, or refused."""
+    target = replace(YIN, duty=duty)  # type: ignore[type-var]
+    torch.manual_seed(0)
+    network = SpikingSequential(nn.Linear(40, 70), sp.ContinuousIF(threshold=0.2), nn.Linear(70, 5))
+    meters = [EnergyMeter(network, target, leakage=leakage) for leakage in (False, True)]
+    for meter in meters:
+        with meter:
+            network(spikes(STEPS, BATCH, 40))
+    report = target.price(meters[0].activity())
+    leaks = report.parts_nj["leakage"]
+    assert meters[0].energy_nj().item() == pytest.approx(report.energy_nj - leaks, rel=1e-6)
+    if duty == Duty(1000.0):
+        # A thousandth of a second, times the leakage power: constant, whatever the network does.
+        power_uw = 1e3 * leaks / (1e6 / duty.inferences_per_s)
+        busy_us = YIN.price(meters[0].activity()).latency_us
+        busy_nj = YIN.price(meters[0].activity()).parts_nj["leakage"]
+        assert power_uw == pytest.approx(1e3 * busy_nj / busy_us, rel=1e-9)
+        with pytest.raises(TargetError, match=r"leakage=False leaves out"):
+            meters[1].energy_nj()
+    else:
+        assert meters[1].energy_nj().item() == pytest.approx(report.energy_nj, rel=1e-6)
 
 
 def test_the_counts_are_those_of_measure() -> None:
