@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any, ClassVar
 
 import torch
@@ -54,10 +56,23 @@ class Compiled(Backend):
 
 def compiled(network: nn.Module, example: Tensor | None, backend: str, compiler: str) -> Prepared:
     """Return the network, compiled; at once if there is an example."""
+    for name, module in network.named_modules():
+        if not getattr(module, "compiles", True):
+            raise BackendError(
+                f"the network cannot be compiled: {name} ({type(module).__name__}) is one function "
+                "over the whole sequence, with a backward rule of its own; use backend fused"
+            )
     start = time.perf_counter()
     scanned, how = scans()
     mode: execution.Mode = "compiled" if scanned else "eager"
-    compiled: Any = torch.compile(network, backend=compiler, fullgraph=True)
+    graphs: dict[torch.Size, Any] = {}
+
+    def graph(shape: torch.Size) -> Any:
+        if shape not in graphs:
+            graphs[shape] = torch.compile(
+                _called(network), backend=compiler, fullgraph=True, dynamic=False
+            )
+        return graphs[shape]
 
     def run(frames: Tensor) -> Any:
         if not scanned and len(frames) > LONGEST_UNROLLED:
@@ -68,7 +83,7 @@ def compiled(network: nn.Module, example: Tensor | None, backend: str, compiler:
         # Else the first batch of another size, such as the last of an epoch, compiles anew.
         torch._dynamo.maybe_mark_dynamic(frames, 1)
         try:
-            return compiled(frames)
+            return graph(frames.shape[:1] + frames.shape[2:])(frames)
         except torch._dynamo.exc.TorchDynamoException as error:
             first = str(error).strip().splitlines()[0]
             raise BackendError(
@@ -80,6 +95,20 @@ def compiled(network: nn.Module, example: Tensor | None, backend: str, compiler:
         one_step(prepared, example)
         prepared.note = f"compiled in {time.perf_counter() - start:.1f} s ({how})"
     return prepared
+
+
+def _called(network: nn.Module) -> Callable[[Tensor], Any]:
+    """Return a function that calls the network, of code that no other function has.
+
+    torch keeps what it compiled, and what it found to vary, by code: eight graphs at most, and a
+    number of time steps that is another one the second time becomes a variable, which Inductor
+    cannot scan over.
+    """
+
+    def call(frames: Tensor) -> Any:
+        return network(frames)
+
+    return FunctionType(call.__code__.replace(), call.__globals__, "call", None, call.__closure__)
 
 
 def one_step(prepared: Prepared, example: Tensor) -> None:

@@ -79,7 +79,7 @@ def checked(subject: Built, num_steps: int, batch_size: int) -> tuple[str, Readi
     """
     model: Any = subject.model
     model.train()
-    frames, targets = _batch(subject, num_steps, batch_size)
+    frames, targets = example(subject, num_steps, batch_size)
     try:
         step: nn.Module = training_step(subject.network, model.loss)
         form = "portable, as in a bundle"
@@ -119,7 +119,8 @@ def _num_steps(subject: Built) -> int:
     return int(subject.cli.datamodule.num_steps if encoder is None else encoder.train_num_steps)
 
 
-def _batch(subject: Built, num_steps: int, batch_size: int) -> tuple[Tensor, Tensor]:
+def example(subject: Built, num_steps: int, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Return random spikes of the shape of a recipe's data, and targets."""
     shape = tuple(subject.cli.datamodule.in_shape)
     generator = torch.Generator().manual_seed(0)
     frames = (torch.rand(num_steps, batch_size, *shape, generator=generator) < 0.3).float()

@@ -28,6 +28,8 @@ class SpikeTrainLayer(nn.Module):
 
     #: A :class:`~snnplug.layers.sequential.SpikingSequential` gives it all time steps.
     whole_sequence: ClassVar[bool] = True
+    #: Whether ``torch.compile`` takes it: one function over a sequence leaves nothing to fuse.
+    compiles: ClassVar[bool] = False
     #: Whose weights the hardware model takes its own for.
     counts_as: ClassVar[str]
     recurrent_weight: nn.Parameter | None

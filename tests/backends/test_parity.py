@@ -12,11 +12,12 @@ import sys
 
 import pytest
 import torch
+from torch import Tensor
 
 import snnplug as sp
 from snnplug import backends
-from snnplug.backends.base import Prepared
-from snnplug.kernels import execution
+from snnplug.backends.compiled import Compiled
+from snnplug.kernels import time_loop
 from tests.backends.networks import frames, network, training_step
 from tests.neurons.makers import NEURONS, Maker, label
 from tests.support import fake_poptorch
@@ -28,45 +29,58 @@ PRECISIONS = {
     "16-mixed": (torch.float32, lambda: torch.autocast("cpu", torch.float16), 2 * 2**-11),
 }
 
+Step = tuple[Tensor, list[Tensor]]
+
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("maker", NEURONS, ids=label)
 def test_the_operators_give_what_eager_gives(maker: Maker, precision: str) -> None:
-    _compare(maker, "fused", precision)
-
-
-# The compiler's input: the same loop by scan, which takes seconds to capture.
-@pytest.mark.slow
-# torch's own, where scan is captured outside of a compiler.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-@pytest.mark.parametrize(
-    ("maker", "precision"),
-    # Each of the others as well, in float32, when this was written: 5 s of processor time a piece.
-    [
-        (NEURONS[2], "bf16-mixed"),
-        (NEURONS[5], "32-true"),
-        (NEURONS[7], "32-true"),
-        (NEURONS[11], "32-true"),  # scan refused it once
-    ],
-    ids=lambda x: x if isinstance(x, str) else label(x),
-)
-def test_scan_gives_what_eager_gives(maker: Maker, precision: str) -> None:
-    _compare(maker, "scan", precision)
-
-
-def _compare(maker: Maker, mode: execution.Mode, precision: str) -> None:
     dtype, context, tolerance = PRECISIONS[precision]
     net = network(maker).to(dtype)
     x = frames().to(dtype)
     with context():
         eager = training_step(net, backends.get("eager").prepare(net), x)
-        other = training_step(net, Prepared(net, "other", mode, net), x)
-    assert 0 < eager[0].mean() < 1
-    assert torch.equal(eager[0], other[0])
-    assert any(g.any() for g in eager[1])
-    for ours, theirs in zip(other[1], eager[1], strict=True):
+        other = training_step(net, backends.get("fused").prepare(net), x)
+    _equal(other, eager, tolerance, precision)
+
+
+@pytest.fixture
+def one_step_per_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the graph to capture; blocks of two are compared in other tests of the compiler."""
+    monkeypatch.setattr(time_loop, "_BLOCK", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_step_per_block")
+@pytest.mark.parametrize("maker", NEURONS, ids=label)
+def test_captured_graphs_give_what_eager_gives(maker: Maker) -> None:
+    """What torch captures for a compiler, loop and gradients included, in every precision.
+
+    Inductor, which turns such a graph into C++, takes half a minute per neuron: tried on some.
+    """
+    for precision, (dtype, context, tolerance) in PRECISIONS.items():
+        net = network(maker)[:2].to(dtype)
+        x = frames(num_steps=3, batch=4).to(dtype)
+        torch._dynamo.reset()
+        with context():
+            eager = training_step(net, backends.get("eager").prepare(net), x)
+            captured = training_step(net, Compiled("eager").prepare(net), x)
+        _equal(captured, eager, tolerance, precision)
+
+
+def _equal(found: Step, eager: Step, tolerance: float, precision: str) -> None:
+    assert 0 < eager[0].mean() < 1, precision
+    assert torch.equal(eager[0], found[0]), precision
+    assert any(g.any() for g in eager[1]), precision
+    for ours, theirs in zip(found[1], eager[1], strict=True):
         largest = theirs.abs().max().item()
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance * largest)
+        torch.testing.assert_close(
+            ours,
+            theirs,
+            rtol=tolerance,
+            atol=tolerance * largest,
+            msg=lambda m: f"{precision}: {m}",
+        )
 
 
 @pytest.mark.parametrize("name", ["eager", "fused"])

@@ -119,6 +119,35 @@ def test_batches_are_not_compiled_again() -> None:
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
 
 
+def test_other_lengths_and_other_networks_do_not_run_into_torchs_limits() -> None:
+    """torch keeps eight graphs per code, and makes a variable of a length that changes."""
+    torch._dynamo.reset()
+    scans()  # compiles a graph of its own, once
+    torch._dynamo.utils.counters.clear()
+
+    class Lengths(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * len(x)
+
+    for _ in range(3):
+        prepared = compiled.Compiled("eager").prepare(Lengths())
+        for num_steps in (4, 9, 5, 12):
+            for batch in (3, 5):
+                assert prepared(frames(num_steps, batch)).shape == (num_steps, batch, 6)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 12
+
+
+@pytest.mark.slow
+def test_inductor_compiles_one_length_after_the_other() -> None:
+    torch._dynamo.reset()
+    net = sp.SpikingSequential(nn.Linear(6, 3), sp.Leaky(beta=0.9))
+    prepared = compiled.Compiled().prepare(net)
+    for num_steps in (6, 9):
+        spk = prepared(frames(num_steps))
+        assert torch.equal(spk, net(frames(num_steps)))
+        spk.sum().backward()
+
+
 def test_whether_scan_works_may_be_asked_in_validation() -> None:
     scans.cache_clear()
     with torch.inference_mode():

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnplug.backends.export.program import quietly, suffixed, traced_program
+from snnplug.backends.export.program import suffixed, traced_program
+from snnplug.backends.export.quiet import quietly
 from snnplug.backends.export.written import Written, compared
 from snnplug.errors import ArgumentError, needs
 from snnplug.files import replacing

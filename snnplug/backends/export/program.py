@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
-from io import StringIO
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from snnplug.backends.export.quiet import quietly
 from snnplug.backends.export.written import Written, compared
 from snnplug.errors import ArgumentError
 from snnplug.files import replacing
@@ -21,8 +18,6 @@ from snnplug.layers.convert import convert
 from snnplug.layers.sequential import SpikingSequential
 from snnplug.layers.tracing import untouched
 from snnplug.neurons.base import reset
-
-_LOGGERS = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes")
 
 
 def to_program(network: nn.Module, frames: Tensor) -> torch.export.ExportedProgram:
@@ -152,19 +147,3 @@ def suffixed(path: str | Path, suffix: str) -> Path:
     if path.suffix != suffix:
         raise ArgumentError(f"{path} has to end in {suffix}")
     return path
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keep back what exporters say while they work: progress, and packages that are not needed."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(StringIO()):  # it prints graphs there
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

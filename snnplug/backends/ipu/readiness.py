@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
-from io import StringIO
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from snnplug.backends.export.quiet import quietly
 from snnplug.backends.ipu.memory import MemoryBound, memory_bound
 from snnplug.errors import ArgumentError
 
@@ -131,7 +128,7 @@ def check_ipu(
         if before.get(name) != buffer.data_ptr()
     ]
     try:
-        with _quietly():
+        with quietly():
             program = torch.export.export(step, example, strict=False)
             again = _gradients(program.module(), example)
     except Exception as error:  # a branch on data, .item(), an operator without a fake kernel …
@@ -144,20 +141,6 @@ def check_ipu(
     if bound is not None and not bound.may_fit:
         found.append(Finding("ERROR", f"cannot fit into one IPU: {bound}"))
     return Readiness(tuple(found), operators, bound)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep back what the exporter says of a graph that the findings say better."""
-    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(StringIO()):  # it prints graphs there
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def supported_operators() -> frozenset[str]:
