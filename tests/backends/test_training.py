@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import re
 import warnings
 from typing import Any
 
@@ -51,8 +52,12 @@ def test_two_epochs_are_the_same_by_every_backend(precision: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_compiled_network_learns_the_same() -> None:
-    assert trained("compiled")[0] == pytest.approx(trained("eager")[0], rel=1e-5)
+def test_the_compiled_network_learns_the_same_and_says_what_compiling_took(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, logger="lightning.pytorch.utilities.rank_zero"):
+        assert trained("compiled")[0] == pytest.approx(trained("eager")[0], rel=1e-5)
+    assert re.search(r"backend compiled: compiled in \d+\.\d s", caplog.text)
 
 
 def first_steps(recipe: Built, backend: Backend) -> list[Tensor]:
