@@ -6,12 +6,13 @@ import copy
 import random
 from dataclasses import replace
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from snnplug.errors import TargetError
 from snnplug.hardware.activity import Activity, PoolLayer
 from snnplug.hardware.operand import BINARY
-from snnplug.hardware.target import packaged_targets, parse_target, tomllib
+from snnplug.hardware.target import load_target, packaged_targets, parse_target, tomllib
 from tests.hardware.test_per_event import FC, NEURONS
 
 CONV = replace(FC, name="c", kind="Conv2d", inputs=72, outputs=192, weights=54, fan_out=1536)
@@ -67,3 +68,29 @@ def test_ten_thousand_mutated_files_are_refused_clearly_or_price_sanely() -> Non
         assert valid % 50 or str(report)
     assert priced == families
     assert 100 < valid < 9_900
+
+
+def test_damaged_bytes_of_a_file_are_refused_clearly_or_price_sanely(tmp_path: Path) -> None:
+    rng, path, valid = random.Random(0), tmp_path / "damaged.toml", 0
+    files = [p.read_bytes() for p in packaged_targets().values()]
+    for _ in range(200):
+        text = bytearray(rng.choice(files))
+        place = rng.randrange(len(text))
+        match rng.randrange(4):
+            case 0:
+                text[place] = rng.randrange(256)
+            case 1:
+                del text[place : place + rng.randint(1, 40)]
+            case 2:
+                text[place:place] = text[place : place + rng.randint(1, 80)]
+            case 3:  # a digit of a number becomes something else
+                digit = rng.choice([i for i, byte in enumerate(text) if chr(byte).isdigit()])
+                text[digit] = rng.choice(b"0123456789-e.")
+        path.write_bytes(bytes(text))
+        try:
+            report = load_target(path).price(ACTIVITY)
+        except TargetError:
+            continue
+        valid += 1
+        assert all(isfinite(v) and v >= 0 for v in report.scalars().values())
+    assert 20 < valid < 180

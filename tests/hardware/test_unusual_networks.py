@@ -14,6 +14,7 @@ import snnplug as sp
 from snnplug.errors import MeasurementError
 from snnplug.hardware import uncompiled
 from snnplug.hardware.activity import Activity, ElementwiseLayer
+from snnplug.hardware.counter_table import CounterTable
 from snnplug.hardware.counting import measure
 from snnplug.hardware.target import load_target
 from snnplug.layers.sequential import SpikingSequential
@@ -123,6 +124,16 @@ def test_a_layer_that_something_of_torchs_wraps_is_that_layer(wrap: Any) -> None
     for name in ("yin2017-28nm", "rram-crossbar", "lemaire2022-45nm"):
         price = load_target(name).price(Activity(activity.samples, (expected,))).energy_nj
         assert load_target(name).price(activity).energy_nj == price
+
+
+def test_weights_that_are_made_for_a_call_are_stored_with_no_other_record() -> None:
+    """Python gives the number of a weight that is gone to the next one."""
+    table = CounterTable(seeks_zeros=False)
+    for k in range(20):
+        assert not table.synaptic(str(k), nn.Linear(6, 3), (6,), (3,)).shares_weights
+    layer = nn.Linear(6, 3)
+    table.synaptic("one", layer, (6,), (3,))
+    assert table.synaptic("two", layer, (6,), (3,)).shares_weights
 
 
 def test_a_sparse_tensor_counts_as_the_values_it_stands_for() -> None:
