@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import torch
 from torch import nn
 
 import snnplug as sp
-from snnplug.backends.export import read_nir
+from snnplug.backends.export import NIRResetWarning, read_nir
 from snnplug.backends.ipu import load_weights
+from snnplug.cli.check_ipu import example
+from snnplug.cli.export import FORMATS, write
 from snnplug.cli.main import main
-from snnplug.cli.trained import built
+from snnplug.cli.recipes import packaged_recipes
+from snnplug.cli.trained import built, built_from
+from snnplug.errors import ArgumentError
 from tests.cli.test_training import folder as folder
 from tests.cli.test_training import launch, only_run
 
@@ -163,3 +168,31 @@ def test_a_layer_that_a_format_does_not_have_is_named(
     assert main(["export", f"{ME}:pooled", "--to", "nir", *shape]) == 2
     error = capsys.readouterr().err
     assert "0 (MaxPool2d): NIR has no maximum; train with nn.AvgPool2d, or export as onnx" in error
+
+
+#: Rows of the table in docs/how-to/export.md: what the formats of chains take.
+TAKES = {
+    "nir": {"quickstart", "mnist_snn_dc", "neuromorse", "ntidigits_rsnn"},
+    "sanafe": {"quickstart", "mnist_snn_dc"},
+}
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_a_recipe_goes_where_the_table_says_or_is_refused_by_the_name_of_a_layer(
+    name: str, tmp_path: Path
+) -> None:
+    subject = built_from(packaged_recipes()[name])
+    subject.model.eval()
+    frames, _ = example(subject, num_steps=4, batch_size=2)
+    for to, takes in TAKES.items():
+        given = parsed(name)
+        given.to, given.out = to, str(tmp_path / f"net{FORMATS[to]}")
+        given.strict, given.sample = False, 0
+        if name in takes:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NIRResetWarning)
+                assert write(subject, frames, given).differing == 0
+        else:
+            with pytest.raises(ArgumentError, match=r"\((MaxPool2d|SpikeTrain\w+|R?Leaky)\)"):
+                write(subject, frames, given)
+            assert not Path(given.out).exists()

@@ -41,8 +41,14 @@ def write_openvino(path: str | Path, network: nn.Module, frames: Tensor) -> Writ
         with TemporaryDirectory(dir=path.parent, prefix=f"{path.stem}.") as folder:
             onnx = Path(folder, "network.onnx")
             expected = save_onnx(onnx, network, frames)
+            try:
+                model = openvino.convert_model(onnx)
+            except openvino.frontend.OpConversionFailure as error:
+                raise ArgumentError(
+                    f"OpenVINO {openvino.__version__} cannot read the ONNX file of "
+                    f"{type(network).__name__}; export it as onnx"
+                ) from error
             # Else the weights would be rounded to half precision.
-            model = openvino.convert_model(onnx)
             openvino.save_model(model, Path(folder, path.name), compress_to_fp16=False)
             run = openvino.compile_model(
                 Path(folder, path.name), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
