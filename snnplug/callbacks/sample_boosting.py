@@ -10,6 +10,7 @@ from torch import Tensor
 
 from snnplug.errors import ArgumentError
 from snnplug.learning.sample_weights import SampleWeights, weighted
+from snnplug.mixed import Mixed
 from snnplug.training.decoding import decode
 
 
@@ -82,6 +83,10 @@ class SampleBoosting(pl.Callback):
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look up which samples the batch holds."""
+        if isinstance(batch[1], Mixed):
+            raise ArgumentError(
+                "samples that are mixed have no weight; leave augmentation.mix at 0"
+            )
         loader: Any = trainer.train_dataloader
         first = batch_idx * loader.batch_size
         drawn = loader.sampler.drawn[first : first + len(batch[1])]

@@ -40,15 +40,16 @@ class Streams:
         self._state: Any = self._bits.state
         self._state["state"]["key"][0] = seed % 2**64
 
-    def __call__(self, epoch: int, index: int) -> np.random.Generator:
+    def __call__(self, epoch: int, index: int, purpose: int = 0) -> np.random.Generator:
         """Return the generator at the beginning of a recording's stream, the same object each time.
 
         Args:
             epoch: Of the run.
             index: Of the recording in its store.
+            purpose: What is drawn; each has its own stream.
         """
         self._state["state"]["key"][1] = index
-        self._state["state"]["counter"][:] = 0, 0, 0, epoch
+        self._state["state"]["counter"][:] = 0, 0, purpose, epoch
         self._bits.state = self._state
         return self._generator
 
@@ -58,8 +59,8 @@ class Augmentation:
     r"""Random changes to a training recording, on its events, before they become frames.
 
     What is drawn depends on the seed, the epoch and the recording alone: it is the same for any
-    number of processes. Events are reversed, jittered, thinned, then mirrored, moved and cut; what
-    is lost is counted.
+    number of processes. Events are mixed, reversed, jittered and thinned, then mirrored, moved and
+    cut; what is lost is counted.
 
     Args:
         shift_px: Move the recording by up to so many pixels in x and in y.
@@ -70,6 +71,10 @@ class Augmentation:
             the same scene would give if it moved the other way.
         flip: Chance that the recording is mirrored, left to right.
         cut_px: Side of a square, at random, whose events are dropped.
+        mix: Chance that a recording is mixed with another one, any of the training's: a share
+            :math:`\lambda`, uniform in 1/2 … 1, of its own events is kept, at random, and
+            :math:`1 - \lambda` of the other's; targets are then
+            :class:`~snnplug.mixed.Mixed`.
 
     Raises:
         ArgumentError: A number is negative, or a share or chance above 1.
@@ -80,7 +85,9 @@ class Augmentation:
 
     Reference:
         The square is that of T. DeVries, G. W. Taylor, "Improved Regularization of Convolutional
-        Neural Networks with Cutout", 2017, arXiv:1708.04552.
+        Neural Networks with Cutout", 2017, arXiv:1708.04552. Mixing is H. Zhang et al., "mixup:
+        Beyond Empirical Risk Minimization", ICLR 2018, in the mean of the events that are kept;
+        deviations: the share is uniform, and the other recording is one of all, not of the batch.
     """
 
     shift_px: int = 0
@@ -89,11 +96,13 @@ class Augmentation:
     reverse: float = 0.0
     flip: float = 0.0
     cut_px: int = 0
+    mix: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        most = {"drop": 1.0, "reverse": 1.0, "flip": 1.0, "jitter_us": float(_LAST_US)}
-        for name in ("shift_px", "jitter_us", "drop", "reverse", "flip", "cut_px"):
+        most = dict.fromkeys(("drop", "reverse", "flip", "mix"), 1.0)
+        most["jitter_us"] = float(_LAST_US)
+        for name in ("shift_px", "jitter_us", "drop", "reverse", "flip", "cut_px", "mix"):
             value = getattr(self, name)
             if not 0 <= value <= most.get(name, 2**16):
                 raise ArgumentError(
@@ -145,6 +154,32 @@ class Augmentation:
             recording = t[kept], site[kept]
             thinned = len(t) - len(recording[0])
         return recording, thinned, Move(dx, dy, chance_flip < self.flip, (left, top, self.cut_px))
+
+
+def mixed(
+    recording: Recording, other: Recording, weight: float, rng: np.random.Generator
+) -> tuple[Recording, int]:
+    """Return a share of one recording's events and the rest of another's, and how many are lost.
+
+    Args:
+        recording: Times and sites, in order of time.
+        other: Those of the other.
+        weight: Chance of each event of the first; of the second, what is missing to 1.
+        rng: What is drawn from.
+
+    Example:
+        >>> one = np.array([1, 5], "u4"), np.array([0, 0], "u2")
+        >>> two = np.array([3], "u4"), np.array([7], "u2")
+        >>> (t, site), dropped = mixed(one, two, 1.0, np.random.default_rng(0))
+        >>> t.tolist(), dropped
+        ([1, 5], 1)
+    """
+    parts = []
+    for (t, site), chance in ((recording, weight), (other, 1.0 - weight)):
+        kept = rng.random(len(t)) < chance
+        parts.append((t[kept], site[kept]))
+    t, site = (np.concatenate(both) for both in zip(*parts, strict=True))
+    return in_order(t, site), len(recording[0]) + len(other[0]) - len(t)
 
 
 def _reversed(recording: Recording, layout: Layout, window_us: tuple[int, int]) -> Recording:

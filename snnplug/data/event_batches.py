@@ -17,10 +17,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
-from snnplug.data.augmentation import Augmentation, Streams
+from snnplug.data.augmentation import Augmentation, Streams, mixed
 from snnplug.data.frames import EventCounts, Framing
 from snnplug.data.slots import Slots
 from snnplug.data.store import EventStore
+from snnplug.kernels.located import Recording
+from snnplug.mixed import Mixed
 
 Place = tuple[int, int]
 
@@ -33,7 +35,8 @@ class EventBatches(Dataset[Any]):
     A batch is asked for by ``(epoch, index)`` of each recording, which is what
     :class:`EpochSampler` gives, and depends on nothing else: not on the process that loads it,
     nor on what was loaded before. With ``variable_length`` a third tensor ``(B,)`` holds the steps
-    of each recording, and ``T`` is the most of them.
+    of each recording, and ``T`` is the most of them. With ``sequences`` a target is one of several
+    classes, ``(B, L)`` filled up with -1, and a last tensor ``(B,)`` says how many each has.
 
     Args:
         store: The recordings.
@@ -41,6 +44,7 @@ class EventBatches(Dataset[Any]):
         indices: Which recordings, in order; None takes all.
         augmentation: What is drawn anew for each recording in each epoch.
         seed: Seed of that.
+        sequences: The classes of each recording of the store, where it has several.
     """
 
     def __init__(
@@ -50,7 +54,9 @@ class EventBatches(Dataset[Any]):
         indices: npt.NDArray[np.int64] | None = None,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        sequences: Sequence[Sequence[int]] | None = None,
     ) -> None:
+        self.sequences = sequences
         self.store = store
         self.framing = framing
         self.indices = np.arange(len(store)) if indices is None else indices
@@ -77,10 +83,32 @@ class EventBatches(Dataset[Any]):
         if sent is not None:
             return sent  # type: ignore[no-any-return]  # unpickled, it is a tuple of tensors
         frames, _, lengths = self.batch(places)
-        targets = torch.from_numpy(self.store.labels[self._chosen(places)])
+        targets, *counts = self._targets(places)
         if not self.framing.options.variable_length:
-            return frames, targets
-        return frames[: int(lengths.max())], targets, torch.from_numpy(lengths)
+            return frames, targets, *counts
+        return frames[: int(lengths.max())], targets, torch.from_numpy(lengths), *counts
+
+    def _targets(self, places: Sequence[Place]) -> tuple[Any, ...]:
+        chosen = self._chosen(places)
+        targets = torch.from_numpy(self.store.labels[chosen])
+        if self.augmentation.mix:
+            partners, weights = zip(*map(self._mixture, places), strict=True)
+            others = torch.from_numpy(self.store.labels[list(partners)])
+            return (Mixed(targets, others, torch.tensor(weights)),)
+        if self.sequences is None:
+            return (targets,)
+        several = [torch.tensor(self.sequences[index]) for index in chosen.tolist()]
+        counts = torch.tensor([len(each) for each in several])
+        return torch.nn.utils.rnn.pad_sequence(several, True, -1), counts
+
+    def _mixture(self, place: Place) -> tuple[int, float]:
+        """Return which recording of the store one is mixed with, and what share it keeps."""
+        epoch, index = place
+        own = int(self.indices[index])
+        chance, partner, share = self._streams(epoch, own, 1).random(3).tolist()
+        if chance >= self.augmentation.mix:
+            return own, 1.0
+        return int(self.indices[int(partner * len(self))]), 1.0 - share / 2
 
     def sending(self) -> EventBatches:
         """Return the same batches, which worker processes give away as bytes in shared memory.
@@ -96,6 +124,8 @@ class EventBatches(Dataset[Any]):
         most = self.framing.options.most
         if self._slots is None or get_worker_info() is None or (most or 0) > _BYTE:
             return None
+        if self.augmentation.mix or self.sequences is not None:  # targets of more than one tensor
+            return None
         shape = (self.framing.num_steps, len(places), *self.framing.frame_shape)
         slot = self._slots.free(prod(shape))
         if slot is None:
@@ -110,21 +140,41 @@ class EventBatches(Dataset[Any]):
         return slot.send(shape, self.framing.options.dtype == "float32", rest)
 
     def batch(self, places: Sequence[Place]) -> tuple[Tensor, EventCounts, npt.NDArray[np.int64]]:
-        """Return frames, what became of every event, and the steps of each recording."""
+        """Return frames, what became of every event, and the steps of each recording.
+
+        Of a recording that is mixed the events of both are counted.
+        """
         return self._framed(self.framing, places, None)
 
     def _framed(
         self, framing: Framing, places: Sequence[Place], out: Tensor | None
     ) -> tuple[Tensor, EventCounts, npt.NDArray[np.int64]]:
         chosen = self._chosen(places)
-        recordings = self.store.recordings(chosen)
         if self.augmentation.is_none():
-            return framing(recordings, out=out)
+            return framing(self.store.recordings(chosen), out=out)
 
         def draws(b: int) -> np.random.Generator:
             return self._streams(places[b][0], int(chosen[b]))
 
-        return framing(recordings, self.augmentation, draws, out)
+        if not self.augmentation.mix:
+            return framing(self.store.recordings(chosen), self.augmentation, draws, out)
+        recordings, left_out = self._mixed(places)
+        frames, counts, lengths = framing(recordings, self.augmentation, draws, out)
+        return frames, counts._replace(thinned=counts.thinned + left_out), lengths
+
+    def _mixed(self, places: Sequence[Place]) -> tuple[list[Recording], npt.NDArray[np.int64]]:
+        """Return recordings, some of them mixed, and how many events of both each leaves out."""
+        recordings: list[Recording] = []
+        left_out = np.zeros(len(places), dtype=np.int64)
+        for b, (epoch, index) in enumerate(places):
+            own = int(self.indices[index])
+            partner, weight = self._mixture((epoch, index))
+            recording: Recording = self.store.arrays(own)
+            if weight < 1.0:
+                rng = self._streams(epoch, own, 2)
+                recording, left_out[b] = mixed(recording, self.store.arrays(partner), weight, rng)
+            recordings.append(recording)
+        return recordings, left_out
 
     def _chosen(self, places: Sequence[Place]) -> npt.NDArray[np.int64]:
         """Return the places in the store."""

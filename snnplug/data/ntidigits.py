@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from snnplug.data.event_data_module import EventDataModule
 from snnplug.data.frames import FrameOptions
 from snnplug.data.hdf5 import read_hdf5
 from snnplug.data.split import group_split
-from snnplug.errors import DataError, DataNotFoundError
+from snnplug.errors import ArgumentError, DataError, DataNotFoundError
 
 CHANNELS = 64
 _FILE = Path("NTIDIGITS18", "n-tidigits.hdf5")
@@ -208,6 +209,11 @@ class NTIDIGITSDataModule(EventDataModule):
     Validation speakers are held out whole, so ``val/acc`` is that of unknown voices, as the test is
     on the published file.
 
+    With ``digits="sequences"`` the utterances of up to seven digits are there as well, for a loss
+    that needs no place of each digit, such as :class:`torch.nn.CTCLoss`; recordings then have their
+    own number of steps, and targets their own number of digits. Such batches are not for
+    :class:`~snnplug.training.classifier.SpikingClassifier`, which names one class.
+
     Args:
         root: The folder that holds ``NTIDIGITS18/``.
         num_steps: Time bins per recording.
@@ -220,9 +226,15 @@ class NTIDIGITSDataModule(EventDataModule):
         augmentation: What is changed at random in each training recording, anew each epoch.
         frames: How events become frames, beyond bins and window.
         download: Fetch the published file when there is none.
+        digits: ``"single"`` takes utterances of one digit, ``"sequences"`` all.
 
     Shape:
         - batch: frames ``(T, B, 64)``, targets ``(B,)``
+        - batch of sequences: frames ``(T, B, 64)``, targets ``(B, L)`` filled up with -1, steps of
+          each ``(B,)``, digits of each ``(B,)``
+
+    Raises:
+        ArgumentError: ``digits`` is neither.
 
     Example:
         >>> data = NTIDIGITSDataModule(num_steps=50)
@@ -250,7 +262,14 @@ class NTIDIGITSDataModule(EventDataModule):
         augmentation: Augmentation | None = None,
         frames: FrameOptions | None = None,
         download: bool = False,
+        digits: Literal["single", "sequences"] = "single",
     ) -> None:
+        if digits not in ("single", "sequences"):
+            raise ArgumentError(f"digits is {digits!r}; accepted are single and sequences")
+        if digits == "sequences":
+            if augmentation is not None and augmentation.mix:
+                raise ArgumentError("sequences cannot be mixed; leave augmentation.mix at 0")
+            frames = replace(frames or FrameOptions(), variable_length=True)
         super().__init__(
             num_steps,
             duration_us,
@@ -264,6 +283,7 @@ class NTIDIGITSDataModule(EventDataModule):
         )
         self.root = root
         self.download = download
+        self.digits = digits
 
     def prepare_data(self) -> None:
         """Download the file if it is missing and may be fetched, and pack its utterances."""
@@ -272,7 +292,17 @@ class NTIDIGITSDataModule(EventDataModule):
 
     def recordings(self, train: bool) -> NTIDIGITS:
         """Return the training or the test utterances."""
-        return NTIDIGITS(self.root, train=train)
+        return NTIDIGITS(self.root, train=train, single_digits=self.digits == "single")
+
+    def setup(self, stage: str) -> None:
+        """Open the utterances that the stage needs, and what is spoken in each."""
+        super().setup(stage)
+        if self.digits == "single":
+            return
+        for name, batches in self._sets.items():
+            if batches.sequences is None:
+                spoken = self.recordings(train=name != "test").digits
+                batches.sequences = [[_CLASSES.index(digit) for digit in said] for said in spoken]
 
     def split(self, recordings: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Hold whole speakers out."""

@@ -16,11 +16,12 @@ from torchmetrics.classification import MulticlassAccuracy
 from snnplug import backends
 from snnplug.backends.base import Prepared
 from snnplug.errors import ArgumentError, BackendError
+from snnplug.mixed import Mixed
 from snnplug.neurons.base import hidden_state, release, reset
 from snnplug.training import fully_sharded
 from snnplug.training.decoding import Decoding, decode
 from snnplug.training.encoding import Encoding
-from snnplug.training.lengths import loss_over_lengths, same_length, silenced
+from snnplug.training.lengths import loss_over_lengths, loss_over_mixtures, same_length, silenced
 from snnplug.training.losses import SquaredHinge
 from snnplug.training.mean_loss import MeanLoss
 
@@ -152,15 +153,17 @@ class SpikingClassifier(pl.LightningModule):
             spk[: len(some), where], cur[: len(driven), where] = some, driven
         return spk, cur
 
-    def _step(self, batch: tuple[Tensor, ...], stage: str) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: tuple[Any, ...], stage: str) -> tuple[Tensor, Tensor]:
         """Return the loss and what was decided, ``(B,)``."""
         samples, targets, *lengths = batch
         spk, cur = self._decided(samples, *lengths)
-        loss: Tensor = (
-            loss_over_lengths(self.loss, cur, targets, *lengths)
-            if lengths
-            else self.loss(cur, targets)
-        )
+        if isinstance(targets, Mixed):
+            loss = loss_over_mixtures(self.loss, cur, targets, *lengths)
+            targets = targets.targets
+        elif lengths:
+            loss = loss_over_lengths(self.loss, cur, targets, *lengths)
+        else:
+            loss = self.loss(cur, targets)
         decided = decode(spk.detach(), cur.detach(), self.decoding)
         self.observe(stage, loss, decided, targets)
         return loss, decided

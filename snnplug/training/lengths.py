@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from snnplug.errors import ArgumentError
+from snnplug.mixed import Mixed
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -65,6 +66,41 @@ def loss_over_lengths(loss: Loss, out: Tensor, targets: Tensor, lengths: Tensor)
         for where, part in same_length(out, lengths)
     ]
     return torch.stack(parts).sum()
+
+
+def loss_over_mixtures(loss: Loss, out: Tensor, mixed: Mixed, *lengths: Tensor) -> Tensor:
+    r"""Return the mean of what the samples' two classes cost, weighed as they are mixed.
+
+    .. math::
+        L = \frac{1}{B} \sum_b \lambda_b\, \ell(o_b, y_b) + (1 - \lambda_b)\, \ell(o_b, z_b)
+
+    for a loss that is the mean over the samples of a batch, as torch's and ours are.
+
+    Args:
+        loss: :math:`\ell`, of outputs ``(T, B, C)`` and targets ``(B,)``.
+        out: Outputs ``(T, B, C)``.
+        mixed: Both classes :math:`y, z` and the weight :math:`\lambda` of the first.
+        lengths: Steps of each sample, ``(B,)``, where they differ.
+
+    Example:
+        >>> two = Mixed(torch.tensor([0]), torch.tensor([1]), torch.tensor([0.75]))
+        >>> loss_over_mixtures(lambda out, y: 4.0 * y.float().mean(), torch.zeros(3, 1, 2), two)
+        tensor(1.)
+    """
+
+    def of(where: Tensor, targets: Tensor) -> Tensor:
+        part = out[:, where]
+        if lengths:
+            return loss_over_lengths(loss, part, targets[where], lengths[0][where])
+        return loss(part, targets[where])
+
+    total = torch.zeros((), device=out.device)
+    for weight in sorted(set(mixed.weights.tolist())):
+        where = (mixed.weights == weight).nonzero().flatten()
+        own = weight * of(where, mixed.targets)
+        both = own + (1.0 - weight) * of(where, mixed.others) if weight < 1.0 else own
+        total = total + both * (len(where) / len(mixed.weights))
+    return total
 
 
 def silenced(out: Tensor, lengths: Tensor) -> Tensor:

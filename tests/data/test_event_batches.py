@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,8 @@ from snnplug.data.frames import Framing
 from snnplug.data.nmnist import NMNISTDataModule
 from snnplug.data.packing import pack
 from snnplug.data.store import EventStore
+from snnplug.networks.dense import DenseSNN
+from snnplug.training.classifier import SpikingClassifier
 from tests.support.events import random_events, write_nmnist
 from tests.support.slow_frames import slow_frames
 
@@ -114,6 +118,128 @@ def test_workers_change_nothing(tmp_path: Path, method: str, workers: int) -> No
         for (frames, targets), (same, also) in zip(here, there, strict=True):
             assert torch.equal(frames, same)
             assert torch.equal(targets, also)
+
+
+def test_mixed_recordings_lose_no_event_unseen_and_depend_on_seed_and_epoch_alone(
+    store: EventStore,
+) -> None:
+    def batches() -> EventBatches:
+        return EventBatches(store, FRAMING, np.arange(1, 10), Augmentation(mix=0.7), seed=3)
+
+    mixing, places = batches(), [(epoch, k) for epoch in range(60) for k in range(9)]
+    frames, counts, _ = mixing.batch(places)
+    _, targets = mixing.__getitems__(places)
+    own = store.num_events[[1 + k for _, k in places]]
+    assert targets.targets.tolist() == [(1 + k) % 3 for _, k in places]
+    is_mixed = (targets.weights < 1).numpy()
+    assert is_mixed.mean() == pytest.approx(0.7, abs=4 * (0.21 / len(places)) ** 0.5)
+    assert 0.5 < targets.weights.min() < 0.55
+    plain = EventBatches(store, FRAMING)
+    for b, place in enumerate(places):
+        partner, weight = mixing._mixture(place)
+        assert partner in range(1, 10)
+        assert targets.others[b] == (store.labels[partner] if weight < 1 else targets.targets[b])
+        both = own[b] + (store.num_events[partner] if weight < 1 else 0)
+        assert counts.kept[b] + counts.dropped[b] == both
+        if weight == 1:
+            assert torch.equal(frames[:, b], plain[0, 1 + place[1]][0][:, 0])
+        else:  # what is kept is of one or of the other
+            either = plain[0, 1 + place[1]][0][:, 0] + plain[0, partner][0][:, 0]
+            assert (frames[:, b] <= either).all()
+    # Of all events a share of the weight is kept.
+    left = own[is_mixed].sum() * float(targets.weights[is_mixed].mean())
+    assert counts.thinned.sum() > 0
+    assert counts.kept[is_mixed].sum() > 0.9 * left
+    # Alone, in another batch, in another object: the same.
+    for place in places[5::97]:
+        some, of = batches()[place]
+        assert torch.equal(some[:, 0], frames[:, places.index(place)])
+        assert of.weights[0] == targets.weights[places.index(place)]
+    # It leaves what others draw alone.
+    shifted, both = (Augmentation(shift_px=3, mix=mix) for mix in (0.0, 1e-12))
+    for place in ((0, 1), (4, 2)):
+        one, two = (EventBatches(store, FRAMING, augmentation=a, seed=3) for a in (shifted, both))
+        assert torch.equal(one[place][0], two[place][0])
+
+
+def test_a_network_trains_on_mixed_recordings(tmp_path: Path) -> None:
+    data = NMNISTDataModule(
+        str(write_nmnist(tmp_path)), 3, batch_size=10, augmentation=Augmentation(mix=0.5),
+        val_fraction=0.25,
+    )  # fmt: skip
+    model = SpikingClassifier(DenseSNN((2, 34, 34), 10, hidden=(8,)), 10)
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, data)
+    epochs = []
+    for data.num_workers in (0, 1):
+        epochs.append(list(data.train_dataloader()))
+    for (frames, mixed), (same, also) in zip(*epochs, strict=True):
+        assert torch.equal(frames, same)
+        assert all(torch.equal(a, b) for a, b in zip(mixed, also, strict=True))
+    assert 0 <= trainer.callback_metrics["train/acc"] <= 1
+    assert trainer.callback_metrics["train/loss"].isfinite()
+
+
+def _rank(rank: int, ranks: int, folder: Path) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet-{ranks}", rank=rank, world_size=ranks
+    )
+    data = NMNISTDataModule(
+        str(folder),
+        3,
+        batch_size=4,
+        augmentation=Augmentation(4, 900.0, 0.1, 0.5, 0.5, 6),
+        val_fraction=0.25,
+    )
+    data.setup("fit")
+    found = []
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        for _ in range(2):
+            frames, targets = zip(*loader, strict=True)
+            drawn = loader.sampler.drawn  # type: ignore[attr-defined]
+            found.append((drawn, torch.cat(frames, dim=1), torch.cat(targets)))
+    torch.save(found, folder / f"{ranks}-{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_ranks_change_nothing(tmp_path: Path) -> None:
+    write_nmnist(tmp_path, train=42)
+    context = multiprocessing.get_context("fork")
+    found: dict[int, list[Any]] = {}
+    for ranks in (1, 2, 3):  # of 32 to train on, and 10 to validate on, 3 make no equal parts
+        several = [context.Process(target=_rank, args=(k, ranks, tmp_path)) for k in range(ranks)]
+        for process in several:
+            process.start()
+        for process in several:
+            process.join()
+            assert process.exitcode == 0
+        found[ranks] = [torch.load(tmp_path / f"{ranks}-{k}.pt") for k in range(ranks)]
+    for epoch in range(4):
+        order, frames, targets = found[1][0][epoch]
+        assert len(order) == (32 if epoch < 2 else 10)
+        for ranks in (2, 3):
+            shares = [share[epoch] for share in found[ranks]]
+            # One after the other they go through the order of a single process, and in training
+            # begin again to come out even.
+            longest = max(len(drawn) for drawn, _, _ in shares)
+            together = [d[k] for k in range(longest) for d, _, _ in shares if k < len(d)]
+            assert together[: len(order)] == order
+            assert together[len(order) :] == (order[: -len(order) % ranks] if epoch < 2 else [])
+            place = {index: k for k, index in enumerate(order)}
+            for drawn, some, of in shares:
+                at = [place[index] for index in drawn]
+                assert torch.equal(some, frames[:, at])
+                assert torch.equal(of, targets[at])
+    first, second = found[1][0][:2]
+    assert first[0] != second[0]
 
 
 def test_a_store_is_packed_once_and_again_when_a_file_changes(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from snnplug.data import ntidigits
 from snnplug.data.ntidigits import NTIDIGITS, NTIDIGITSDataModule
-from snnplug.errors import DataError, DataNotFoundError
+from snnplug.errors import ArgumentError, DataError, DataNotFoundError
 from tests.support.datasets import SNNPLUG_DATA, needs_cochlea
 from tests.support.events import write_ntidigits
 
@@ -66,6 +66,44 @@ def test_validation_speakers_are_nobody_else(tmp_path: Path) -> None:
     assert frames.shape == (5, 4, 64)
     assert targets.shape == (4,)
     assert (data.num_classes, data.in_shape, data.num_steps) == (11, (64,), 5)
+
+
+def test_sequences_come_with_their_steps_and_digits_and_train_by_ctc(tmp_path: Path) -> None:
+    write_ntidigits(tmp_path)
+    data = NTIDIGITSDataModule(
+        root=str(tmp_path), num_steps=40, batch_size=16, val_fraction=0.3, digits="sequences"
+    )
+    for stage in ("fit", "test"):
+        data.setup(stage)
+    utterances = NTIDIGITS(tmp_path, train=False, single_digits=False)
+    seen: list[list[int]] = []
+    for frames, targets, steps, counts in data.test_dataloader():
+        assert frames.shape[0] == steps.max()
+        assert targets.shape == (frames.shape[1], counts.max())
+        seen += [row[:count].tolist() for row, count in zip(targets, counts, strict=True)]
+        for row, count in zip(targets, counts, strict=True):
+            assert (row[count:] == -1).all()
+    assert seen == [[NTIDIGITS.classes.index(d) for d in said] for said in utterances.digits]
+    assert {len(row) for row in seen} == {1, 2, 3}
+    train, val = ({data.recordings(True).speakers[i] for i in data._sets[s].indices}
+                  for s in ("train", "val"))  # fmt: skip
+    assert not train & val
+    torch.manual_seed(0)
+    readout, loss = torch.nn.Linear(64, 12), torch.nn.CTCLoss(blank=11)
+    optimizer, losses = torch.optim.Adam(readout.parameters(), 0.1), []
+    for _ in range(12):
+        for frames, targets, steps, counts in data.train_dataloader():
+            optimizer.zero_grad()
+            error = loss(readout(frames).log_softmax(-1), targets, steps, counts)
+            error.backward()
+            optimizer.step()
+            losses.append(error.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_digits_of_another_kind_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="single and sequences"):
+        NTIDIGITSDataModule(digits="all")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("single", [True, False])

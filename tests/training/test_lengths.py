@@ -14,12 +14,13 @@ from torch.utils.data import DataLoader
 from snnplug.callbacks.hardware_target import HardwareTarget
 from snnplug.errors import ArgumentError
 from snnplug.hardware.counting import measure
+from snnplug.mixed import Mixed
 from snnplug.networks.conv import ConvSNN
 from snnplug.networks.dense import DenseSNN
 from snnplug.networks.leaky import LeakySNN
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.decoding import Decoding, decode
-from snnplug.training.lengths import loss_over_lengths, same_length
+from snnplug.training.lengths import loss_over_lengths, loss_over_mixtures, same_length
 from snnplug.training.losses import CountCrossEntropy, SquaredHinge
 
 LENGTHS = torch.tensor([3, 9, 1, 9, 5, 3])
@@ -127,3 +128,25 @@ def test_lengths_that_do_not_fit_are_refused() -> None:
             list(same_length(frames, torch.tensor(wrong)))
         with pytest.raises(ArgumentError, match="1 … 4"):
             loss_over_lengths(SquaredHinge(), frames, torch.tensor([0, 1]), torch.tensor(wrong))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_mixture_costs_what_its_soft_target_does(several: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    out = torch.randn(6, 5, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    y, z = torch.randint(0, 4, (2, 5), generator=generator)
+    weight = torch.tensor([1.0, 0.6, 0.75, 0.6, 1.0], dtype=torch.float64)
+    steps = torch.tensor([6, 2, 6, 3, 5]) if several else torch.full((5,), 6)
+    loss = loss_over_mixtures(
+        lambda o, t: torch.nn.functional.cross_entropy(o.sum(0), t),
+        out,
+        Mixed(y, z, weight),
+        *([steps] if several else []),
+    )
+    one_hot = torch.nn.functional.one_hot
+    soft = weight[:, None] * one_hot(y, 4) + (1 - weight[:, None]) * one_hot(z, 4)
+    heard = (torch.arange(6)[:, None] < steps)[..., None]
+    expected = torch.nn.functional.cross_entropy((out * heard).sum(0), soft)
+    torch.testing.assert_close(loss, expected)
+    ours, theirs = (torch.autograd.grad(x, out, retain_graph=True)[0] for x in (loss, expected))
+    torch.testing.assert_close(ours, theirs)

@@ -21,6 +21,7 @@ from torch import Tensor
 from snnplug.backends.ipu.backend import Ipu
 from snnplug.backends.ipu.trainer import DeviceTrainer
 from snnplug.errors import BackendError
+from snnplug.mixed import Mixed
 
 
 def _refuse(message: str) -> None:
@@ -224,6 +225,8 @@ class IPUStrategy(SingleDeviceStrategy):
             _refuse("recordings of different lengths; shapes are fixed, give num_steps to the data")
             return None
         samples, targets = batch
+        if isinstance(targets, Mixed):
+            _refuse("recordings that are mixed; leave augmentation.mix at 0")
         frames = samples if module.encoder is None else module.encoder(samples)
         result = self.device_trainer.step(frames, targets)
         if result is None:
