@@ -7,6 +7,7 @@ page cache.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,11 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             memory.full_size(files, args.full_size),
         ]
     order = [5, 3, 4, 1, 0, 6, 2]
-    header = [
-        f"torch {torch.__version__}, kernels: {native.available()[1]}, {args.repeats} repeats, one "
-        "thread per process.",
-        "",
-    ]
+    busy = f"load average {os.getloadavg()[1]:.0f} on {os.cpu_count()} processors"
+    how = f"{args.repeats} repeats, one thread per process, {busy}"
+    header = [f"torch {torch.__version__}, kernels: {native.available()[1]}, {how}.", ""]
     text = "\n".join([*header, *(tables[k].markdown() for k in order)])
     print(text)
     if args.write is not None:

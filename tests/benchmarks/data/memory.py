@@ -64,9 +64,10 @@ def _first_batch(path: Path, batch: int, answer: Any) -> None:
 
 def workers(files: Files, batch: int, many: int) -> Table:
     """Compare the memory that one worker and ``many`` take, shared pages counted once."""
-    one, several = (_resident_mb(files, batch, number) for number in (1, many))
+    (one, first), (several, arrived) = (_resident_mb(files, batch, n) for n in (1, many))
     each = 4 * batch * SITES * STEPS / 1e6
-    ahead = each * _PREFETCHED * (many - 1)
+    # On their way they are bytes.
+    ahead = each / 4 * _PREFETCHED * (many - 1) + each * (arrived - first)
     rows = [
         Row("1 worker, all processes together", one, "MB"),
         Row(f"{many} workers, all processes together", several, "MB"),
@@ -82,22 +83,25 @@ def workers(files: Files, batch: int, many: int) -> Table:
     ]
     note = (
         f"Proportional set size: a page that processes share counts once. A batch is {each:.0f} MB;"
-        f" each worker prepares {_PREFETCHED} ahead. Ratio: to one worker."
+        f" each worker prepares {_PREFETCHED} ahead, of a quarter of that; {arrived} had arrived "
+        "before their turn. Ratio: to one worker."
     )
     return Table("Memory of the workers", note, rows)
 
 
-def _resident_mb(files: Files, batch: int, number: int) -> float:
+def _resident_mb(files: Files, batch: int, number: int) -> tuple[float, int]:
+    """Return what all processes take, and how many batches arrived before their turn."""
     loader = our_loader(files, batch, number)
     loader.multiprocessing_context = "fork"
-    batches = iter(loader)
+    batches: Any = iter(loader)
     held = next(batches)
     time.sleep(1.0)  # until all are full
     processes = [os.getpid(), *(p.pid for p in multiprocessing.active_children() if p.pid)]
     total = sum(_proportional_kb(pid) for pid in processes) * 1024 / 1e6
+    arrived = sum(len(task) == 2 for task in batches._task_info.values())
     del held, batches
     del loader
-    return total
+    return total, arrived
 
 
 def _proportional_kb(pid: int) -> float:
