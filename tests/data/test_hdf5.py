@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +19,12 @@ import pytest
 
 from snnplug.data import hdf5
 from snnplug.data.hdf5 import read_hdf5
+from snnplug.data.hdf5_process import _read
+from snnplug.data.heidelberg import SHD
+from snnplug.data.ntidigits import NTIDIGITS
 from snnplug.errors import DataError
+from tests.support.events import write_heidelberg, write_ntidigits
+from tests.support.mutations import COUNT, damaged
 
 
 @pytest.fixture
@@ -156,3 +163,72 @@ def _gone(pid: int) -> None:
             return
         signal.sigtimedwait([], 0.01)
     pytest.fail(f"the process {pid} goes on")
+
+
+READERS: dict[str, Any] = {
+    "ntidigits": (
+        lambda root: write_ntidigits(root, 1, ("o", "1z")),
+        lambda root: NTIDIGITS(root, single_digits=False),
+        11,
+    ),
+    "shd": (lambda root: write_heidelberg(root, "shd", "train", 2), SHD, 20),
+}
+
+
+class _Here:
+    """A reader that is this process."""
+
+    def read(self, path: str, places: Any) -> Any:
+        try:
+            return _read(path, list(places))
+        except Exception as error:
+            raise hdf5._UnreadableError(error) from error
+
+
+def _read_damaged(path: Path, name: str, counts: Any) -> None:
+    """Read copies from the one behind ``counts[0]`` on: in this process, which may die of it."""
+    _, build, classes = READERS[name]
+    hdf5._running = _Here  # type: ignore[assignment]
+    # As the reader's, above what this process has.
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 2**28
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for _ in damaged(path, start=counts[0]):
+        counts[0] += 1
+        faulthandler.dump_traceback_later(0.25, exit=True, file=sys.__stderr__)
+        try:
+            recordings = build(path.parents[1])
+            for index in range(len(recordings)):
+                events, label = recordings[index]
+                assert -1 <= label < classes
+                assert (np.diff(events["t"]) >= 0).all()
+        except DataError as error:
+            counts[1] += str(path) in str(error)
+        except Exception:
+            counts[3] += 1
+            raise
+        else:
+            counts[2] += 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READERS)
+def test_every_mutation_is_refused_or_read_or_ends_the_reader_alone(
+    name: str, tmp_path: Path
+) -> None:
+    path = READERS[name][0](tmp_path)
+    whole = path.read_bytes()
+    context = multiprocessing.get_context("fork")
+    counts, ended = context.RawArray("i", 4), 0
+    while counts[0] < COUNT:
+        path.write_bytes(whole)
+        process = context.Process(target=_read_damaged, args=(path, name, counts))
+        process.start()
+        process.join()
+        ended += counts[0] < COUNT or process.exitcode != 0
+    _, refused, read, wrong = counts
+    assert wrong == 0
+    assert refused + read + ended == COUNT
+    assert ended < COUNT / 20
+    assert refused > COUNT / 5
+    assert read > COUNT / 5
