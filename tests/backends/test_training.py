@@ -68,7 +68,8 @@ def first_steps(recipe: Built, backend: Backend) -> list[Tensor]:
     """
     model: Any = recipe.model
     network = copy.deepcopy(recipe.network).double().train()
-    frames, targets = example(recipe, num_steps=4, batch_size=3)
+    num_steps = 4 if "SpikeTrain" not in type(network).__name__ else 20  # to spike to the end
+    frames, targets = example(recipe, num_steps, batch_size=3)
     optimizer = model.optimizer(network.parameters())
     run = backend.prepare(network)
     torch.manual_seed(0)
