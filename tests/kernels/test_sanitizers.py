@@ -43,7 +43,8 @@ def compile_all(compiler: str, check: str, folder: Path) -> Path:
         (path, path.stem, []) for path in sorted(SANITIZE.glob("*.cpp"))
     ]
     for path in sorted(NATIVE.glob("*.cpp")):
-        if "SNP_ISA" in path.read_text(encoding="utf-8"):
+        text = path.read_text(encoding="utf-8")
+        if "SNP_ISA" in text and "#define SNP_ISA" not in text:
             jobs += [
                 (path, f"{path.stem}_{name}", [f"-DSNP_ISA={name}", *extra]) for name, extra in isas
             ]
