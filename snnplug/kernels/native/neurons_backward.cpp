@@ -130,8 +130,9 @@ struct Backward {
             load_if<K::syn, V>(trace.syn + row), load_if<K::pre, V>(trace.pre + row), potential,
             in_rows ? load<V>(slope[in_rows ? r + 1 : 0] + j)
                     : derivative<surrogate>(potential - threshold, constants),
-            load_if<attached, V>((M::immediate ? slope_before[r] : slope[r]) + j), alpha, beta,
-            threshold, limit);
+            load_if<attached, V>((M::immediate ? slope_before[in_rows && M::immediate ? r : 0]
+                                               : slope[in_rows ? r : 0]) + j),
+            alpha, beta, threshold, limit);
         write(args.grad_cur + at, g.cur, past);
         late = g.mem;
         late_syn = g.syn;
