@@ -13,7 +13,7 @@ from snnplug.kernels import native
 
 
 class _Arrival(ctypes.Structure):
-    """``Arrival`` of native/kernels.h."""
+    """``Arrival`` of native/arrival.h."""
 
     _fields_ = (
         ("count", ctypes.c_int64),
