@@ -12,9 +12,9 @@ class Mixed(NamedTuple):
     """Targets of a batch whose recordings are each mixed with another one, or not.
 
     Args:
-        targets: Class of each recording itself, ``(B,)``; what accuracy is measured by.
-        others: Class of the recording that it is mixed with, ``(B,)``.
-        weights: Share of the recording itself, above 1/2, ``(B,)``; 1 where nothing is mixed in.
+        targets: Class of the recording that weighs more, ``(B,)``; what accuracy is measured by.
+        others: Class of the other one, ``(B,)``; the same where nothing is mixed in.
+        weights: Share of the first, at least 1/2, ``(B,)``; 1 where nothing is mixed in.
     """
 
     targets: Tensor

@@ -85,7 +85,7 @@ class SampleBoosting(pl.Callback):
         """Look up which samples the batch holds."""
         if isinstance(batch[1], Mixed):
             raise ArgumentError(
-                "samples that are mixed have no weight; leave augmentation.mix at 0"
+                "samples that are mixed have no weight; leave augmentation.mix and cut_mix at 0"
             )
         loader: Any = trainer.train_dataloader
         first = batch_idx * loader.batch_size

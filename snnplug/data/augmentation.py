@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from snnplug.data.mixing import Mixture
 from snnplug.data.site_maps import Layout, Move
 from snnplug.errors import ArgumentError
 from snnplug.kernels.frames import in_order
@@ -74,10 +76,15 @@ class Augmentation:
         mix: Chance that a recording is mixed with another one, any of the training's: a share
             :math:`\lambda`, uniform in 1/2 … 1, of its own events is kept, at random, and
             :math:`1 - \lambda` of the other's; targets are then
-            :class:`~snnplug.mixed.Mixed`.
+            :class:`~snnplug.mixed.Mixed`, weighed by the share.
+        cut_mix: Chance that a rectangle of a recording, or a band of its channels, is replaced by
+            what another one has there: :math:`1 - \lambda` of the sensor's area, anywhere. Targets
+            are weighed by the events that are left of each, not by the area: most corners of a
+            sensor see nothing.
 
     Raises:
-        ArgumentError: A number is negative, or a share or chance above 1.
+        ArgumentError: A number is negative, or a share or chance above 1, or ``mix`` and
+            ``cut_mix`` together.
 
     Example:
         >>> Augmentation(shift_px=2, drop=0.1).is_none(), Augmentation().is_none()
@@ -88,6 +95,11 @@ class Augmentation:
         Neural Networks with Cutout", 2017, arXiv:1708.04552. Mixing is H. Zhang et al., "mixup:
         Beyond Empirical Risk Minimization", ICLR 2018, in the mean of the events that are kept;
         deviations: the share is uniform, and the other recording is one of all, not of the batch.
+        The rectangle is that of S. Yun et al., "CutMix: Regularization Strategy to Train Strong
+        Classifiers with Localizable Features", ICCV 2019; deviations: the same, it lies wholly on
+        the sensor, its area is at most half, and the weights, which are those of G. Shen, D. Zhao,
+        Y. Zeng, "EventMix: An efficient data augmentation strategy for event-based learning",
+        Information Sciences 644, 2023, by number of events.
     """
 
     shift_px: int = 0
@@ -97,17 +109,42 @@ class Augmentation:
     flip: float = 0.0
     cut_px: int = 0
     mix: float = 0.0
+    cut_mix: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        most = dict.fromkeys(("drop", "reverse", "flip", "mix"), 1.0)
+        most = dict.fromkeys(("drop", "reverse", "flip", "mix", "cut_mix"), 1.0)
         most["jitter_us"] = float(_LAST_US)
-        for name in ("shift_px", "jitter_us", "drop", "reverse", "flip", "cut_px", "mix"):
-            value = getattr(self, name)
+        for name, value in vars(self).items():
             if not 0 <= value <= most.get(name, 2**16):
                 raise ArgumentError(
                     f"{name} is {value}; it has to lie in 0 … {most.get(name, 2**16):g}"
                 )
+
+        if self.mix + self.cut_mix > 1:
+            raise ArgumentError(
+                f"mix is {self.mix} and cut_mix {self.cut_mix}; a recording is mixed in one of the "
+                "two ways or not at all, so together they have to be at most 1"
+            )
+
+    @property
+    def is_mixing(self) -> bool:
+        """Whether recordings are mixed, so that targets are :class:`~snnplug.mixed.Mixed`."""
+        return self.mix + self.cut_mix > 0
+
+    def mixture(self, rng: np.random.Generator, own: int, others: npt.NDArray[np.int64]) -> Mixture:
+        """Return how a recording is mixed with another one.
+
+        Args:
+            rng: What is drawn from.
+            own: The recording.
+            others: Those that it may be mixed with.
+        """
+        chance, partner, share, *place = rng.random(5).tolist()
+        if chance >= self.mix + self.cut_mix:
+            return Mixture(own)
+        at = None if chance < self.mix else (place[0], place[1])
+        return Mixture(int(others[int(partner * len(others))]), 1.0 - share / 2, at)
 
     def is_none(self) -> bool:
         """Whether nothing is ever changed."""
@@ -154,32 +191,6 @@ class Augmentation:
             recording = t[kept], site[kept]
             thinned = len(t) - len(recording[0])
         return recording, thinned, Move(dx, dy, chance_flip < self.flip, (left, top, self.cut_px))
-
-
-def mixed(
-    recording: Recording, other: Recording, weight: float, rng: np.random.Generator
-) -> tuple[Recording, int]:
-    """Return a share of one recording's events and the rest of another's, and how many are lost.
-
-    Args:
-        recording: Times and sites, in order of time.
-        other: Those of the other.
-        weight: Chance of each event of the first; of the second, what is missing to 1.
-        rng: What is drawn from.
-
-    Example:
-        >>> one = np.array([1, 5], "u4"), np.array([0, 0], "u2")
-        >>> two = np.array([3], "u4"), np.array([7], "u2")
-        >>> (t, site), dropped = mixed(one, two, 1.0, np.random.default_rng(0))
-        >>> t.tolist(), dropped
-        ([1, 5], 1)
-    """
-    parts = []
-    for (t, site), chance in ((recording, weight), (other, 1.0 - weight)):
-        kept = rng.random(len(t)) < chance
-        parts.append((t[kept], site[kept]))
-    t, site = (np.concatenate(both) for both in zip(*parts, strict=True))
-    return in_order(t, site), len(recording[0]) + len(other[0]) - len(t)
 
 
 def _reversed(recording: Recording, layout: Layout, window_us: tuple[int, int]) -> Recording:

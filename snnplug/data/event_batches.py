@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
-from snnplug.data.augmentation import Augmentation, Streams, mixed
+from snnplug.data.augmentation import Augmentation, Streams
 from snnplug.data.frames import EventCounts, Framing
-from snnplug.data.slots import Slots
+from snnplug.data.mixing import Mixture, cut_mixed, mixed, rectangle, sites_within
+from snnplug.data.slots import Slots, Values, as_tensors
 from snnplug.data.store import EventStore
 from snnplug.kernels.located import Recording
-from snnplug.mixed import Mixed
 
 Place = tuple[int, int]
 
@@ -82,33 +82,36 @@ class EventBatches(Dataset[Any]):
         sent: Any = self._sent(places)
         if sent is not None:
             return sent  # type: ignore[no-any-return]  # unpickled, it is a tuple of tensors
-        frames, _, lengths = self.batch(places)
-        targets, *counts = self._targets(places)
-        if not self.framing.options.variable_length:
-            return frames, targets, *counts
-        return frames[: int(lengths.max())], targets, torch.from_numpy(lengths), *counts
+        frames, _, lengths, mixed_targets = self._framed(self.framing, places, None)
+        rest: Any = map(as_tensors, self._rest(places, lengths, mixed_targets))
+        if self.framing.options.variable_length:
+            frames = frames[: int(lengths.max())]
+        return frames, *rest
 
-    def _targets(self, places: Sequence[Place]) -> tuple[Any, ...]:
+    def _rest(
+        self,
+        places: Sequence[Place],
+        lengths: npt.NDArray[np.int64],
+        mixed_targets: tuple[npt.NDArray[Any], ...] | None,
+    ) -> list[Values]:
+        """Return what comes with the frames: targets, steps, and number of targets."""
         chosen = self._chosen(places)
-        targets = torch.from_numpy(self.store.labels[chosen])
-        if self.augmentation.mix:
-            partners, weights = zip(*map(self._mixture, places), strict=True)
-            others = torch.from_numpy(self.store.labels[list(partners)])
-            return (Mixed(targets, others, torch.tensor(weights)),)
+        steps: list[Values] = [lengths] if self.framing.options.variable_length else []
+        if mixed_targets is not None:
+            return [mixed_targets, *steps]
         if self.sequences is None:
-            return (targets,)
-        several = [torch.tensor(self.sequences[index]) for index in chosen.tolist()]
-        counts = torch.tensor([len(each) for each in several])
-        return torch.nn.utils.rnn.pad_sequence(several, True, -1), counts
+            return [self.store.labels[chosen], *steps]
+        several = [self.sequences[index] for index in chosen.tolist()]
+        counts = np.array([len(classes) for classes in several])
+        targets = np.full((len(several), counts.max()), -1)
+        targets[np.arange(counts.max()) < counts[:, None]] = np.concatenate(several)
+        return [targets, *steps, counts]
 
-    def _mixture(self, place: Place) -> tuple[int, float]:
-        """Return which recording of the store one is mixed with, and what share it keeps."""
+    def _mixture(self, place: Place) -> Mixture:
+        """Return how a recording is mixed."""
         epoch, index = place
         own = int(self.indices[index])
-        chance, partner, share = self._streams(epoch, own, 1).random(3).tolist()
-        if chance >= self.augmentation.mix:
-            return own, 1.0
-        return int(self.indices[int(partner * len(self))]), 1.0 - share / 2
+        return self.augmentation.mixture(self._streams(epoch, own, 1), own, self.indices)
 
     def sending(self) -> EventBatches:
         """Return the same batches, which worker processes give away as bytes in shared memory.
@@ -124,19 +127,17 @@ class EventBatches(Dataset[Any]):
         most = self.framing.options.most
         if self._slots is None or get_worker_info() is None or (most or 0) > _BYTE:
             return None
-        if self.augmentation.mix or self.sequences is not None:  # targets of more than one tensor
-            return None
         shape = (self.framing.num_steps, len(places), *self.framing.frame_shape)
         slot = self._slots.free(prod(shape))
         if slot is None:
             return None
         out = slot.content[: prod(shape)]
-        _, counts, lengths = self._framed(self._in_bytes, places, out)
+        _, counts, lengths, mixed_targets = self._framed(self._in_bytes, places, out)
         if self._may_overflow and counts.clipped.any():
             return None
-        rest = [self.store.labels[self._chosen(places)]]
+        rest = self._rest(places, lengths, mixed_targets)
         if self.framing.options.variable_length:
-            shape, rest = (int(lengths.max()), *shape[1:]), [*rest, lengths]
+            shape = (int(lengths.max()), *shape[1:])
         return slot.send(shape, self.framing.options.dtype == "float32", rest)
 
     def batch(self, places: Sequence[Place]) -> tuple[Tensor, EventCounts, npt.NDArray[np.int64]]:
@@ -144,37 +145,52 @@ class EventBatches(Dataset[Any]):
 
         Of a recording that is mixed the events of both are counted.
         """
-        return self._framed(self.framing, places, None)
+        frames, counts, lengths, _ = self._framed(self.framing, places, None)
+        return frames, counts, lengths
 
-    def _framed(
-        self, framing: Framing, places: Sequence[Place], out: Tensor | None
-    ) -> tuple[Tensor, EventCounts, npt.NDArray[np.int64]]:
+    def _framed(self, framing: Framing, places: Sequence[Place], out: Tensor | None) -> Any:
+        """Return what :meth:`batch` does, and the targets of what is mixed, or None."""
         chosen = self._chosen(places)
         if self.augmentation.is_none():
-            return framing(self.store.recordings(chosen), out=out)
+            return *framing(self.store.recordings(chosen), out=out), None
 
         def draws(b: int) -> np.random.Generator:
             return self._streams(places[b][0], int(chosen[b]))
 
-        if not self.augmentation.mix:
-            return framing(self.store.recordings(chosen), self.augmentation, draws, out)
-        recordings, left_out = self._mixed(places)
-        frames, counts, lengths = framing(recordings, self.augmentation, draws, out)
-        return frames, counts._replace(thinned=counts.thinned + left_out), lengths
+        if not self.augmentation.is_mixing:
+            recordings = self.store.recordings(chosen)
+            return *framing(recordings, self.augmentation, draws, out), None
+        both, left_out, targets = self._mixed(places)
+        frames, counts, lengths = framing(both, self.augmentation, draws, out)
+        return frames, counts._replace(thinned=counts.thinned + left_out), lengths, targets
 
-    def _mixed(self, places: Sequence[Place]) -> tuple[list[Recording], npt.NDArray[np.int64]]:
-        """Return recordings, some of them mixed, and how many events of both each leaves out."""
+    def _mixed(
+        self, places: Sequence[Place]
+    ) -> tuple[list[Recording], npt.NDArray[np.int64], tuple[npt.NDArray[Any], ...]]:
+        """Return recordings, some of them mixed, what each leaves out of both, and the targets."""
         recordings: list[Recording] = []
         left_out = np.zeros(len(places), dtype=np.int64)
+        classes = np.empty((2, len(places)), dtype=np.int64)
+        weights = np.ones(len(places), dtype=np.float32)
+        axes = self.framing.layout.axes
         for b, (epoch, index) in enumerate(places):
             own = int(self.indices[index])
-            partner, weight = self._mixture((epoch, index))
+            mixture = self._mixture((epoch, index))
             recording: Recording = self.store.arrays(own)
+            weight = mixture.share
             if weight < 1.0:
-                rng = self._streams(epoch, own, 2)
-                recording, left_out[b] = mixed(recording, self.store.arrays(partner), weight, rng)
+                other = self.store.arrays(mixture.partner)
+                if mixture.place is None:
+                    rng = self._streams(epoch, own, 2)
+                    recording, left_out[b] = mixed(recording, other, weight, rng)
+                else:
+                    inside = sites_within(rectangle(mixture, axes), axes)
+                    recording, left_out[b], weight = cut_mixed(recording, other, inside)
             recordings.append(recording)
-        return recordings, left_out
+            of_most = [own, mixture.partner] if weight >= 0.5 else [mixture.partner, own]
+            classes[:, b] = self.store.labels[of_most]
+            weights[b] = max(weight, 1.0 - weight)
+        return recordings, left_out, (*classes, weights)
 
     def _chosen(self, places: Sequence[Place]) -> npt.NDArray[np.int64]:
         """Return the places in the store."""

@@ -267,8 +267,10 @@ class NTIDIGITSDataModule(EventDataModule):
         if digits not in ("single", "sequences"):
             raise ArgumentError(f"digits is {digits!r}; accepted are single and sequences")
         if digits == "sequences":
-            if augmentation is not None and augmentation.mix:
-                raise ArgumentError("sequences cannot be mixed; leave augmentation.mix at 0")
+            if augmentation is not None and augmentation.is_mixing:
+                raise ArgumentError(
+                    "sequences cannot be mixed; leave augmentation.mix and cut_mix at 0"
+                )
             frames = replace(frames or FrameOptions(), variable_length=True)
         super().__init__(
             num_steps,

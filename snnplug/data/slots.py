@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 import torch
@@ -17,6 +18,10 @@ from torch import Tensor
 
 from snnplug.kernels import native
 from snnplug.kernels.arrival import take
+from snnplug.mixed import Mixed
+
+#: What comes with the frames of a batch: an array, or those of targets that are mixed.
+Values: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], ...]"
 
 # A worker prepares two batches ahead unless told; more than this go the way of any other tensor.
 _MOST = 4
@@ -46,7 +51,7 @@ class Slot:
         """Whether the batch that was here has arrived."""
         return bool(self._held[0] == 0)
 
-    def send(self, shape: tuple[int, ...], widens: bool, rest: list[npt.NDArray[Any]]) -> Sent:
+    def send(self, shape: tuple[int, ...], widens: bool, rest: Sequence[Values]) -> Sent:
         """Return what stands for the batch between the processes."""
         self._held[0] = 1
         shared = None if self.is_known else self.shared
@@ -84,7 +89,7 @@ class Sent:
     shared: Tensor | None
     shape: tuple[int, ...]
     widens: bool
-    rest: list[npt.NDArray[Any]]
+    rest: Sequence[Values]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _receive, (self.key, self.shared, self.shape, self.widens, self.rest)
@@ -95,8 +100,8 @@ def _receive(
     shared: Tensor | None,
     shape: tuple[int, ...],
     widens: bool,
-    rest: list[npt.NDArray[Any]],
-) -> tuple[Tensor, ...]:
+    rest: Sequence[Values],
+) -> tuple[Any, ...]:
     if shared is not None:
         alive = {process.pid for process in multiprocessing.active_children()}
         for other in [other for other in _KNOWN if other[0] not in alive]:
@@ -105,4 +110,11 @@ def _receive(
     shared = _KNOWN[key]
     dtype = torch.float32 if widens else torch.uint8
     frames = take(shared[_HEAD_BYTES:], shared[:8], shape, dtype)
-    return (frames, *(torch.from_numpy(values) for values in rest))
+    return (frames, *map(as_tensors, rest))
+
+
+def as_tensors(values: Values) -> Tensor | Mixed:
+    """Return an array as a tensor, and three of them as :class:`~snnplug.mixed.Mixed` targets."""
+    if isinstance(values, tuple):
+        return Mixed(*map(torch.from_numpy, values))
+    return torch.from_numpy(values)

@@ -74,7 +74,8 @@ def loss_over_mixtures(loss: Loss, out: Tensor, mixed: Mixed, *lengths: Tensor) 
     .. math::
         L = \frac{1}{B} \sum_b \lambda_b\, \ell(o_b, y_b) + (1 - \lambda_b)\, \ell(o_b, z_b)
 
-    for a loss that is the mean over the samples of a batch, as torch's and ours are.
+    for a loss that is the mean over the samples of a batch, as torch's and ours are. It is called
+    once for each of the two, or, where torch cannot vectorise it, once for each sample and class.
 
     Args:
         loss: :math:`\ell`, of outputs ``(T, B, C)`` and targets ``(B,)``.
@@ -87,20 +88,47 @@ def loss_over_mixtures(loss: Loss, out: Tensor, mixed: Mixed, *lengths: Tensor) 
         >>> loss_over_mixtures(lambda out, y: 4.0 * y.float().mean(), torch.zeros(3, 1, 2), two)
         tensor(1.)
     """
+    own, other = (_each(loss, out, targets, *lengths) for targets in (mixed.targets, mixed.others))
+    weights = mixed.weights.to(own)
+    return (weights * own + (1.0 - weights) * other).mean()
 
-    def of(where: Tensor, targets: Tensor) -> Tensor:
-        part = out[:, where]
-        if lengths:
-            return loss_over_lengths(loss, part, targets[where], lengths[0][where])
-        return loss(part, targets[where])
 
-    total = torch.zeros((), device=out.device)
-    for weight in sorted(set(mixed.weights.tolist())):
-        where = (mixed.weights == weight).nonzero().flatten()
-        own = weight * of(where, mixed.targets)
-        both = own + (1.0 - weight) * of(where, mixed.others) if weight < 1.0 else own
-        total = total + both * (len(where) / len(mixed.weights))
-    return total
+def _each(loss: Loss, out: Tensor, targets: Tensor, *lengths: Tensor) -> Tensor:
+    if not lengths:
+        return losses_alone(loss, out, targets)
+    parts = list(same_length(out, lengths[0]))
+    order = torch.cat([where for where, _ in parts])
+    losses = torch.cat([losses_alone(loss, part, targets[where]) for where, part in parts])
+    return losses[order.argsort()]
+
+
+def losses_alone(loss: Loss, out: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss that each sample has alone, in one call where torch can vectorise it.
+
+    Args:
+        loss: Of outputs ``(T, B, C)`` and targets ``(B,)``.
+        out: Outputs ``(T, B, C)``.
+        targets: Classes, ``(B,)``.
+
+    Returns:
+        ``(B,)``.
+
+    Example:
+        >>> losses_alone(lambda out, targets: out.mean(), torch.ones(3, 2, 4), torch.tensor([0, 1]))
+        tensor([1., 1.])
+    """
+
+    def alone(sample: Tensor, target: Tensor) -> Tensor:
+        # Some of snnTorch's losses have a shape of (1,).
+        return loss(sample.unsqueeze(1), target.unsqueeze(0)).reshape(())
+
+    try:
+        found: Tensor = torch.vmap(alone, (1, 0))(out, targets)
+    # What torch raises where a loss looks at values, or draws. One that is wrong raises it again.
+    except (RuntimeError, ValueError):
+        pairs = zip(out.unbind(1), targets.unbind(0), strict=True)
+        found = torch.stack([alone(*pair) for pair in pairs])
+    return found
 
 
 def silenced(out: Tensor, lengths: Tensor) -> Tensor:

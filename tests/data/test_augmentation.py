@@ -108,7 +108,14 @@ def test_channels_are_shifted_along_their_one_axis() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"shift_px": -1}, {"drop": 1.5}, {"flip": -0.1}, {"jitter_us": float("nan")}, {"cut_px": -2}],
+    [
+        {"shift_px": -1},
+        {"drop": 1.5},
+        {"flip": -0.1},
+        {"jitter_us": float("nan")},
+        {"cut_px": -2},
+        {"mix": 0.6, "cut_mix": 0.6},
+    ],
 )
 def test_impossible_numbers_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError):

@@ -14,15 +14,19 @@ import torch
 from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_batches import EpochSampler, EventBatches
 from snnplug.data.frames import Framing
+from snnplug.data.mixing import Mixture, rectangle
 from snnplug.data.nmnist import NMNISTDataModule
 from snnplug.data.packing import pack
 from snnplug.data.store import EventStore
+from snnplug.mixed import Mixed
 from snnplug.networks.dense import DenseSNN
 from snnplug.training.classifier import SpikingClassifier
 from tests.support.events import random_events, write_nmnist
 from tests.support.slow_frames import slow_frames
 
 FRAMING = Framing(5, 300_000)
+COUNTS = Framing(5, 300_000, binary=False)
+SENSOR = (34, 34, 2)
 
 
 @pytest.fixture
@@ -136,7 +140,7 @@ def test_mixed_recordings_lose_no_event_unseen_and_depend_on_seed_and_epoch_alon
     assert 0.5 < targets.weights.min() < 0.55
     plain = EventBatches(store, FRAMING)
     for b, place in enumerate(places):
-        partner, weight = mixing._mixture(place)
+        partner, weight, _ = mixing._mixture(place)
         assert partner in range(1, 10)
         assert targets.others[b] == (store.labels[partner] if weight < 1 else targets.targets[b])
         both = own[b] + (store.num_events[partner] if weight < 1 else 0)
@@ -162,10 +166,67 @@ def test_mixed_recordings_lose_no_event_unseen_and_depend_on_seed_and_epoch_alon
         assert torch.equal(one[place][0], two[place][0])
 
 
+def test_a_rectangle_of_another_recording_is_weighed_by_the_events_of_each(
+    store: EventStore,
+) -> None:
+    def batches() -> EventBatches:
+        return EventBatches(store, COUNTS, np.arange(1, 10), Augmentation(cut_mix=0.7), seed=3)
+
+    mixing, places = batches(), [(epoch, k) for epoch in range(60) for k in range(9)]
+    frames, counts, _ = mixing.batch(places)
+    _, targets = mixing.__getitems__(places)
+    plain = EventBatches(store, COUNTS).__getitems__([(0, k) for k in range(10)])[0]
+    areas, swapped = [], 0
+    for b, (epoch, k) in enumerate(places):
+        partner, share, at = mixing._mixture((epoch, k))
+        own, kept = plain[:, 1 + k], float(frames[:, b].sum())
+        assert counts.kept[b] == kept
+        classes = store.labels[1 + k], store.labels[partner]
+        if at is None:
+            assert share == targets.weights[b] == 1
+            assert torch.equal(frames[:, b], own)
+            continue
+        assert counts.kept[b] + counts.dropped[b] == own.sum() + plain[:, partner].sum()
+        # Pixel by pixel: the other's within the rectangle, its own elsewhere.
+        left, top, width, height = rectangle(Mixture(partner, share, at), SENSOR)
+        expected = own.clone()
+        within = (..., slice(top, top + height), slice(left, left + width))
+        expected[within] = plain[:, partner][within]
+        assert torch.equal(frames[:, b], expected)
+        weight = (kept - float(expected[within].sum())) / kept
+        swapped += weight < 0.5
+        assert targets.weights[b] == pytest.approx(max(weight, 1 - weight))
+        heavier = classes if weight >= 0.5 else classes[::-1]
+        assert (int(targets.targets[b]), int(targets.others[b])) == heavier
+        areas.append(width * height / 34**2)
+        assert areas[-1] == pytest.approx(1 - share, abs=1 / 34)
+    assert len(areas) / len(places) == pytest.approx(0.7, abs=4 * (0.21 / len(places)) ** 0.5)
+    assert min(areas) < 0.01
+    assert max(areas) > 0.49
+    assert 0 < swapped < len(areas) / 4
+    for place in places[5::97]:  # alone, in another object: the same
+        some, of = batches()[place]
+        assert torch.equal(some[:, 0], frames[:, places.index(place)])
+        assert of.weights[0] == targets.weights[places.index(place)]
+
+
+def test_a_rectangle_without_events_leaves_the_targets_alone(tmp_path: Path) -> None:
+    source = [(random_events(0), 0), (random_events(40), 1)]
+    store = pack(source, tmp_path / "a.events", SENSOR, {"name": "two"})
+    mixing = EventBatches(store, COUNTS, augmentation=Augmentation(cut_mix=1.0))
+    for epoch in range(20):
+        frames, targets = mixing.__getitems__([(epoch, 0), (epoch, 1)])
+        for b in range(2):
+            if frames[:, b].sum() and mixing._mixture((epoch, b)).partner != b:
+                assert (targets.targets[b], targets.weights[b]) == (1, 1)  # all events are of one
+            elif not frames[:, b].sum():
+                assert targets.weights[b] == 1
+
+
 def test_a_network_trains_on_mixed_recordings(tmp_path: Path) -> None:
     data = NMNISTDataModule(
-        str(write_nmnist(tmp_path)), 3, batch_size=10, augmentation=Augmentation(mix=0.5),
-        val_fraction=0.25,
+        str(write_nmnist(tmp_path)), 3, batch_size=10,
+        augmentation=Augmentation(mix=0.4, cut_mix=0.4), val_fraction=0.25,
     )  # fmt: skip
     model = SpikingClassifier(DenseSNN((2, 34, 34), 10, hidden=(8,)), 10)
     trainer = pl.Trainer(
@@ -182,6 +243,7 @@ def test_a_network_trains_on_mixed_recordings(tmp_path: Path) -> None:
     for data.num_workers in (0, 1):
         epochs.append(list(data.train_dataloader()))
     for (frames, mixed), (same, also) in zip(*epochs, strict=True):
+        assert isinstance(also, Mixed)
         assert torch.equal(frames, same)
         assert all(torch.equal(a, b) for a, b in zip(mixed, also, strict=True))
     assert 0 <= trainer.callback_metrics["train/acc"] <= 1

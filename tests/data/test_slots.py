@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader
 
 from snnplug.data import slots
+from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_batches import EpochSampler, EventBatches, as_is
 from snnplug.data.frames import FrameOptions, Framing
 from snnplug.data.packing import pack
 from snnplug.data.store import EventStore
+from snnplug.mixed import Mixed
 from tests.support.events import random_events
 
 SENSOR = (34, 34, 2)
@@ -66,6 +70,27 @@ def test_what_arrives_is_what_one_process_makes(
             assert torch.equal(values, others)
     highest = max(frames.max().item() for frames, *_ in arrived)
     assert highest == (1 if binary else 255 if options.dtype == "uint8" else 300)
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+def test_what_has_targets_of_several_tensors_goes_the_same_way(
+    store: EventStore, sequences: bool
+) -> None:
+    framing = Framing(7, 300_000, SENSOR, options=FrameOptions(variable_length=sequences))
+    several = [[k % 3, *[1] * (k % 4)] for k in range(24)] if sequences else None
+    changes = Augmentation(mix=0.3, cut_mix=0.3) if several is None else None
+    batches = EventBatches(store, framing, None, changes, sequences=several)
+    slots._KNOWN.clear()
+    arrived = list(_epochs(batches.sending(), 1))
+    assert slots._KNOWN
+    for batch, same in zip(arrived, _epochs(batches, 0), strict=True):
+        assert len(batch) == (4 if sequences else 2)
+        assert isinstance(batch[1], Tensor if sequences else Mixed)
+        (ours, kind), (theirs, same_kind) = tree_flatten(batch), tree_flatten(same)
+        assert kind == same_kind
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.dtype == other.dtype
+            assert torch.equal(one, other)
 
 
 def test_a_few_slots_serve_all_batches_and_go_with_their_workers(store: EventStore) -> None:

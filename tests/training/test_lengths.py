@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from snntorch import functional
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -21,7 +22,7 @@ from snnplug.networks.leaky import LeakySNN
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.decoding import Decoding, decode
 from snnplug.training.lengths import loss_over_lengths, loss_over_mixtures, same_length
-from snnplug.training.losses import CountCrossEntropy, SquaredHinge
+from snnplug.training.losses import CountCrossEntropy, CountSquaredError, SquaredHinge
 
 LENGTHS = torch.tensor([3, 9, 1, 9, 5, 3])
 TARGETS = torch.tensor([0, 1, 2, 0, 1, 2])
@@ -150,3 +151,55 @@ def test_a_mixture_costs_what_its_soft_target_does(several: bool) -> None:
     torch.testing.assert_close(loss, expected)
     ours, theirs = (torch.autograd.grad(x, out, retain_graph=True)[0] for x in (loss, expected))
     torch.testing.assert_close(ours, theirs)
+
+
+def count_of_neighbours(out: Tensor, targets: Tensor) -> Tensor:
+    """A loss that looks at values, which torch cannot vectorise."""
+    pairs = zip(out.sum(0), targets, strict=True)
+    return torch.stack([n[t].exp() if t.item() else n.sum() for n, t in pairs]).mean()
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        SquaredHinge(),
+        CountCrossEntropy(),
+        CountSquaredError(3.0, 1.0, 0.5),
+        functional.ce_count_loss(),
+        functional.ce_rate_loss(),
+        functional.mse_count_loss(),
+        count_of_neighbours,
+    ],
+)
+def test_a_mixture_costs_what_its_samples_cost_alone(loss: Any, several: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    out = torch.rand(6, 5, 4, generator=generator, requires_grad=True)
+    y, z = torch.randint(0, 4, (2, 5), generator=generator)
+    weight = torch.tensor([1.0, 0.6, 0.75, 0.6, 0.9])
+    steps = torch.tensor([6, 2, 6, 3, 5]) if several else torch.full((5,), 6)
+    expected = torch.zeros(())
+    for b in range(5):
+        alone = out[: steps[b], b : b + 1]
+        for share, classes in ((weight[b], y), (1 - weight[b], z)):
+            expected = expected + share * loss(alone, classes[b : b + 1]).sum() / 5
+    calls = []
+
+    def counted(*arguments: Tensor) -> Tensor:
+        calls.append(1)
+        return loss(*arguments)
+
+    mixed = Mixed(y, z, weight)
+    found = loss_over_mixtures(counted, out, mixed, *([steps] if several else []))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    ours, theirs = (torch.autograd.grad(x, out, retain_graph=True)[0] for x in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    if loss is count_of_neighbours or "functional" in type(loss).__module__:
+        return
+    assert len(calls) == 2 * len(set(steps.tolist()))  # not one for each sample
+
+
+def test_what_is_no_loss_is_refused_as_without_mixing() -> None:
+    mixed = Mixed(torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([0.7, 1.0]))
+    with pytest.raises(ArgumentError, match="squared_hinge takes"):
+        loss_over_mixtures(lambda o, t: SquaredHinge()(o[0], t), torch.zeros(4, 2, 3), mixed)
