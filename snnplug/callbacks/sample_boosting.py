@@ -87,6 +87,11 @@ class SampleBoosting(pl.Callback):
             raise ArgumentError(
                 "samples that are mixed have no weight; leave augmentation.mix and cut_mix at 0"
             )
+        if batch[1].dim() == 2:
+            raise ArgumentError(
+                "sequences have no weight: each of their classes is right or wrong; leave "
+                "SampleBoosting out"
+            )
         loader: Any = trainer.train_dataloader
         first = batch_idx * loader.batch_size
         drawn = loader.sampler.drawn[first : first + len(batch[1])]

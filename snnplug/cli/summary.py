@@ -26,6 +26,11 @@ def print_summary(trainer: pl.Trainer, best: str) -> None:
         console.print(f"[bold]test accuracy    [/] {100 * accuracy['test/acc']:.2f} %")
     elif "val/acc" in accuracy:
         console.print(f"[bold]val accuracy     [/] {100 * accuracy['val/acc']:.2f} %")
+    for stage in ("test", "val"):
+        if f"{stage}/wer" in accuracy:
+            wer = 100 * accuracy[f"{stage}/wer"]
+            console.print(f"[bold]{f'{stage} word errors':<17}[/] {wer:.2f} %")
+            break
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Trainer lacks the annotation
         if isinstance(callback, HardwareTarget) and callback.report is not None:
             console.print(callback.report)

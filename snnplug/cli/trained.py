@@ -200,7 +200,7 @@ def _test_set(cli: Any) -> tuple[int, Iterator[Batch]]:
         for batch in loader:
             samples, targets, *lengths = data.on_after_batch_transfer(batch, 0)
             if lengths:  # no step that only pads is counted
-                yield from ((part, targets[who]) for who, part in same_length(samples, *lengths))
+                yield from ((part, targets[who]) for who, part in same_length(samples, lengths[0]))
             else:
                 yield samples, targets
 

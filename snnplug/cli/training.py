@@ -34,6 +34,7 @@ import snnplug.networks.conv
 import snnplug.networks.dense
 import snnplug.networks.leaky
 import snnplug.networks.spike_train
+import snnplug.training.ctc
 import snnplug.training.encoding
 import snnplug.training.losses  # noqa: F401
 from snnplug import backends

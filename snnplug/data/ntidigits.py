@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,39 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from snnplug.data.augmentation import Augmentation
-from snnplug.data.download import fetch
 from snnplug.data.event_data_module import EventDataModule
 from snnplug.data.frames import FrameOptions
-from snnplug.data.hdf5 import read_hdf5
-from snnplug.data.split import group_split
-from snnplug.errors import ArgumentError, DataError, DataNotFoundError
-
-CHANNELS = 64
-_FILE = Path("NTIDIGITS18", "n-tidigits.hdf5")
-# Address and MD5 sum of the published file, as tonic 1.7 has them.
-_URL = (
-    "https://www.dropbox.com/scl/fi/1x4lxt9yyw25sc3tez8oi/n-tidigits.hdf5"
-    "?e=2&rlkey=w8gi5udvib2zqzosusa5tr3wq&dl=1"
+from snnplug.data.joined_digits import JoinedDigits
+from snnplug.data.ntidigits_file import (
+    CHANNELS,
+    FILE,
+    events_of,
+    fetch_file,
+    names_of,
+    parsed,
+    title_of,
 )
-_MD5 = "360a2d11e5429555c9197381cf6b58e0"
-# TIDIGITS has 112 + 113 adult speakers of 22 single digits and 77 utterances each. One of the 8,624
-# + 8,701 is the count of a split, by whether single digits alone are asked for.
-_OFFICIAL = {
-    (True, True): 2_464,
-    (False, True): 2_486,
-    (True, False): 8_624,
-    (False, False): 8_701,
-}
-# A freely licensed file in the same format: the Free Spoken Digit Dataset through a synthetic
-# cochlea. Its size, its sum, and what a result on it is a result on.
-_SYNTHETIC_BYTES = 12_215_506
-_SYNTHETIC_SHA256 = "37be4a6f33273ea59e884d48cc3ec9da0deb1a27933e5eb1b9153abefd4f11f4"
-_SYNTHETIC = "FSDD-cochlea (synthetic events, not N-TIDIGITS)"
+from snnplug.data.split import group_split
+from snnplug.errors import ArgumentError, DataError
 
 _CLASSES = ("o", *"123456789", "z")
-_ID = re.compile(r"([^-]+)-([^-]+)-[^-]+-([o1-9z]+)")
-_US_PER_S = 1e6
-_DAMAGED = "it is no whole HDF5 file in the N-TIDIGITS18 format; copy or download it again"
 
 
 class NTIDIGITS:
@@ -89,12 +70,12 @@ class NTIDIGITS:
         single_digits: bool = True,
         download: bool = False,
     ) -> None:
-        self.path = Path(root) / _FILE
+        self.path = Path(root) / FILE
         self.train = train
         self.single_digits = single_digits
         if not self.path.is_file():
-            _fetch(self.path, download)
-        found = [_parsed(name, self.path) for name in self._names()]
+            fetch_file(self.path, download)
+        found = [parsed(name, self.path) for name in names_of(self.path, self._split)]
         kept = [entry for entry in found if len(entry[2]) == 1 or not single_digits]
         if not kept:
             raise DataError(f"{self.path} holds no {self._split} utterance of one digit")
@@ -103,30 +84,11 @@ class NTIDIGITS:
         self.speakers = [speaker for _, speaker, _ in kept]
         self.digits = [digits for _, _, digits in kept]
         self.targets = [_CLASSES.index(d) if len(d) == 1 else -1 for d in self.digits]
-        self.title = self._title()
+        self.title = title_of(self.path, len(self), train, single_digits)
 
     @property
     def _split(self) -> str:
         return "train" if self.train else "test"
-
-    def _names(self) -> list[str]:
-        (names,) = read_hdf5(self.path, [(f"{self._split}_labels", None)], remedy=_DAMAGED)
-        try:
-            return [name.decode("ascii") for name in names.tolist()]
-        except (AttributeError, TypeError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{self.path}: its {self._split}_labels are {names.dtype} {names.shape}, no names "
-                f"({error}); {_DAMAGED}"
-            ) from error
-
-    def _title(self) -> str:
-        if len(self) == _OFFICIAL[self.train, self.single_digits]:
-            return "N-TIDIGITS18"
-        if self.path.stat().st_size == _SYNTHETIC_BYTES:
-            digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
-            if digest == _SYNTHETIC_SHA256:
-                return _SYNTHETIC
-        return "a file in the N-TIDIGITS18 format (not the published one)"
 
     @property
     def key(self) -> dict[str, Any]:
@@ -145,62 +107,7 @@ class NTIDIGITS:
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.void], int]:
         """Return the events of one utterance (fields x, the channel, and t in µs) and its class."""
-        name = self.ids[index]
-        places = [(f"{self._split}_{part}/{name}", None) for part in ("addresses", "timestamps")]
-        x, seconds = read_hdf5(self.path, places, name, _DAMAGED)
-        return _events(x, seconds, f"{self.path}: {name}"), self.targets[index]
-
-
-def _events(x: npt.NDArray[Any], seconds: npt.NDArray[Any], origin: str) -> npt.NDArray[np.void]:
-    kinds = x.dtype.kind in "iu" and seconds.dtype.kind in "iuf"
-    if x.ndim != 1 or x.shape != seconds.shape or not kinds:
-        raise DataError(
-            f"{origin} has {x.dtype} addresses {x.shape} and {seconds.dtype} times "
-            f"{seconds.shape}; they have to be integers and numbers, of one length; {_DAMAGED}"
-        )
-    seconds = seconds.astype(np.float64)
-    if x.size and not (int(x.min()) >= 0 and int(x.max()) < CHANNELS):
-        raise DataError(
-            f"{origin} has channels from {x.min()} to {x.max()}, not in 0 … {CHANNELS - 1}; "
-            f"{_DAMAGED}"
-        )
-    # 32 bits of µs; also false for NaN.
-    if seconds.size and not (seconds.min() >= 0 and seconds.max() * _US_PER_S < 2**32):
-        raise DataError(
-            f"{origin} has times from {seconds.min()} to {seconds.max()} s, not in 0 … 4294; "
-            f"{_DAMAGED}"
-        )
-    events = np.empty(x.size, dtype=[("x", np.int64), ("t", np.int64)])
-    events["x"] = x
-    # The file's float32 seconds are a little off; to cut them would move a 3 ms event to 2,999 µs.
-    events["t"] = np.rint(seconds * _US_PER_S)
-    ordered: npt.NDArray[np.void] = events[np.argsort(events["t"], kind="stable")]
-    return ordered
-
-
-def _parsed(name: str, path: Path) -> tuple[str, str, str]:
-    """Return name, speaker and digits of ``gender-speaker-sample-digits``."""
-    match = _ID.fullmatch(name)
-    if match is None:
-        raise DataError(
-            f"{path} names an utterance {name!r}, not gender-speaker-sample-digits; {_DAMAGED}"
-        )
-    gender, speaker, digits = match.groups()
-    # In the synthetic file the number of the utterance is part of the speaker: ids are unique.
-    return name, f"{gender}-{speaker.rstrip('0123456789')}", digits
-
-
-def _fetch(path: Path, download: bool) -> None:
-    by_hand = (
-        f"put n-tidigits.hdf5 into {path.parent.resolve()}; its address is {_URL}, its MD5 sum "
-        f"{_MD5}"
-    )
-    if not download:
-        raise DataNotFoundError(
-            f"no {path.resolve()}; set root to the folder that holds {_FILE}, or download: true "
-            f"to fetch it, or {by_hand}"
-        )
-    fetch(_URL, path, f"md5:{_MD5}", by_hand)
+        return events_of(self.path, self._split, self.ids[index]), self.targets[index]
 
 
 class NTIDIGITSDataModule(EventDataModule):
@@ -209,10 +116,11 @@ class NTIDIGITSDataModule(EventDataModule):
     Validation speakers are held out whole, so ``val/acc`` is that of unknown voices, as the test is
     on the published file.
 
-    With ``digits="sequences"`` the utterances of up to seven digits are there as well, for a loss
-    that needs no place of each digit, such as :class:`torch.nn.CTCLoss`; recordings then have their
-    own number of steps, and targets their own number of digits. Such batches are not for
-    :class:`~snnplug.training.classifier.SpikingClassifier`, which names one class.
+    With ``digits="sequences"`` the utterances of up to seven digits are there as well, and with
+    ``"joined"`` sequences of up to ``most_digits`` that are put together from utterances of one,
+    for files that have no others. Recordings then have their own number of steps, targets their own
+    number of digits, and there is one class more, the blank of
+    :class:`~snnplug.training.ctc.CTC`, which is the loss for them.
 
     Args:
         root: The folder that holds ``NTIDIGITS18/``.
@@ -226,7 +134,9 @@ class NTIDIGITSDataModule(EventDataModule):
         augmentation: What is changed at random in each training recording, anew each epoch.
         frames: How events become frames, beyond bins and window.
         download: Fetch the published file when there is none.
-        digits: ``"single"`` takes utterances of one digit, ``"sequences"`` all.
+        digits: ``"single"`` takes utterances of one digit, ``"sequences"`` all, ``"joined"`` makes
+            :class:`~snnplug.data.joined_digits.JoinedDigits` of those of one.
+        most_digits: Digits of the longest that is joined.
 
     Shape:
         - batch: frames ``(T, B, 64)``, targets ``(B,)``
@@ -234,7 +144,7 @@ class NTIDIGITSDataModule(EventDataModule):
           each ``(B,)``, digits of each ``(B,)``
 
     Raises:
-        ArgumentError: ``digits`` is neither.
+        ArgumentError: ``digits`` is none of these.
 
     Example:
         >>> data = NTIDIGITSDataModule(num_steps=50)
@@ -262,11 +172,12 @@ class NTIDIGITSDataModule(EventDataModule):
         augmentation: Augmentation | None = None,
         frames: FrameOptions | None = None,
         download: bool = False,
-        digits: Literal["single", "sequences"] = "single",
+        digits: Literal["single", "sequences", "joined"] = "single",
+        most_digits: int = 5,
     ) -> None:
-        if digits not in ("single", "sequences"):
-            raise ArgumentError(f"digits is {digits!r}; accepted are single and sequences")
-        if digits == "sequences":
+        if digits not in ("single", "sequences", "joined"):
+            raise ArgumentError(f"digits is {digits!r}; accepted are single, sequences and joined")
+        if digits != "single":
             if augmentation is not None and augmentation.is_mixing:
                 raise ArgumentError(
                     "sequences cannot be mixed; leave augmentation.mix and cut_mix at 0"
@@ -286,15 +197,24 @@ class NTIDIGITSDataModule(EventDataModule):
         self.root = root
         self.download = download
         self.digits = digits
+        self.most_digits = most_digits
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the network: the digits, and where there are several the blank behind them."""
+        return len(self.classes) + (self.digits != "single")
 
     def prepare_data(self) -> None:
         """Download the file if it is missing and may be fetched, and pack its utterances."""
         NTIDIGITS(self.root, download=self.download)
         super().prepare_data()
 
-    def recordings(self, train: bool) -> NTIDIGITS:
+    def recordings(self, train: bool) -> NTIDIGITS | JoinedDigits:
         """Return the training or the test utterances."""
-        return NTIDIGITS(self.root, train=train, single_digits=self.digits == "single")
+        utterances = NTIDIGITS(self.root, train, single_digits=self.digits != "sequences")
+        if self.digits != "joined":
+            return utterances
+        return JoinedDigits(utterances, self.most_digits, seed=0 if train else 1)
 
     def setup(self, stage: str) -> None:
         """Open the utterances that the stage needs, and what is spoken in each."""

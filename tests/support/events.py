@@ -58,12 +58,16 @@ def write_ntidigits(
             names = []
             for k in range(speakers):
                 for said in spoken:
-                    name = f"man-{first}{'abcdefgh'[k]}-a-{said}"
+                    name = f"man-{first}{'abcdefghijkl'[k]}-a-{said}"
                     names.append(name.encode())
-                    channel = words.index(said[0]) * 5 + rng.integers(0, 5, 30)
-                    times = np.sort(rng.random(30)).astype(np.float32)
-                    file[f"{split}_addresses/{name}"] = channel.astype(np.uint8)
-                    file[f"{split}_timestamps/{name}"] = times
+                    channels = [words.index(d) * 5 + rng.integers(0, 5, 30) for d in said]
+                    # One after the other, within a second, with silence between.
+                    times = [k + (0.8 * rng.random(30) if said[1:] else rng.random(30))
+                             for k in range(len(said))]  # fmt: skip
+                    seconds = np.concatenate([np.sort(t) for t in times]) / len(said)
+                    channel = np.concatenate(channels).astype(np.uint8)
+                    file[f"{split}_addresses/{name}"] = channel
+                    file[f"{split}_timestamps/{name}"] = seconds.astype(np.float32)
             file[f"{split}_labels"] = np.array(names)
     return path
 
