@@ -187,7 +187,7 @@ def _forward(
         return out.contiguous(), _places(index, dense.shape[3], window, step), bits, kind
     windows = _windows(x.shape, weight.shape, geometry, window, step)
     out = native.empty((x.shape[0], weight.shape[0], *windows))
-    which = native.empty(tuple(out.shape), torch.uint8)
+    which = native.empty((x.shape[0], *windows, weight.shape[0]), torch.uint8)
     arrays = {"bits": bits, "x": x if graded else None, "weight": weight, "bias": bias}
     _run(
         "snp_pooled_conv_forward",
@@ -203,10 +203,11 @@ def _forward(
 
 
 def _places(index: Tensor, columns: int, window: Sequence[int], step: Sequence[int]) -> Tensor:
-    """Turn torch's indices, which count through the whole plane, into places in the window."""
+    """Turn torch's indices, which count through a plane, into places in windows, channels last."""
     down, across = (torch.arange(n) * s for n, s in zip(index.shape[2:], step, strict=True))
     row, column = index // columns - down[:, None], index % columns - across
-    return (row * window[1] + column).to(torch.uint8).contiguous()
+    places = (row * window[1] + column).to(torch.uint8)
+    return places.permute(0, 2, 3, 1).contiguous()
 
 
 @_forward.register_fake
@@ -226,7 +227,7 @@ def _(
     features = x.shape[1] * x.shape[2] * x.shape[3]
     return (
         x.new_empty((x.shape[0], weight.shape[0], *size)),
-        x.new_empty((x.shape[0], weight.shape[0], *size), dtype=torch.uint8),
+        x.new_empty((x.shape[0], *size, weight.shape[0]), dtype=torch.uint8),
         x.new_empty((x.shape[0], (features + 63) // 64), dtype=torch.int64),
         x.new_empty((), dtype=torch.int64),
     )

@@ -43,6 +43,7 @@ CASES = (
     Case((2, 65, 7, 6), (64, 65, 3, 3), padding=(1, 1), window=(2, 3), step=(1, 1)),
     Case((3, 4, 9, 40), (4, 1, 1, 35), groups=4, window=(4, 1), step=(5, 2)),
     Case((1, 1, 1, 2), (1, 1, 1, 1), window=(1, 2), step=(1, 1)),
+    Case((4, 6, 9, 11), (50, 3, 4, 7), padding=(2, 5), groups=2, window=(3, 3), step=(2, 3)),
 )
 # Beyond the smallest problem that goes to the kernel.
 LARGE = Case((64, 12, 15, 15), (64, 12, 5, 5))

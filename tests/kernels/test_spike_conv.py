@@ -40,6 +40,8 @@ CASES = (
     Case((3, 4, 8, 8), (4, 1, 1, 3), (3, 2), (2, 0), (2, 1), 4),
     Case((1, 1, 1, 1), (1, 1, 1, 1)),
     Case((2, 65, 3, 1), (64, 65, 3, 1), (1, 4), (2, 3)),
+    Case((4, 6, 9, 11), (50, 3, 4, 7), padding=(2, 5), groups=2),
+    Case((2, 9, 6, 5), (20, 9, 3, 4), padding=(3, 0)),
 )
 # Beyond the smallest problem that goes to the kernel.
 LARGE = Case((64, 12, 15, 15), (64, 12, 5, 5))

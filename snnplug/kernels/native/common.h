@@ -9,6 +9,8 @@
 #endif
 #if defined(_MSC_VER)
 #include <intrin.h>
+#elif defined(__SSE2__)
+#include <immintrin.h>
 #endif
 
 namespace snp {
@@ -32,11 +34,41 @@ inline int lowest(uint64_t word) {
   unsigned long at;
   return _BitScanForward64(&at, word) ? static_cast<int>(at) : 64;
 }
+inline int ones(uint64_t word) {
+  int count = 0;
+  for (; word; word &= word - 1) ++count;
+  return count;
+}
 #else
 inline int lowest(uint64_t word) { return __builtin_ctzll(word); }
+inline int ones(uint64_t word) { return __builtin_popcountll(word); }
 #endif
 
 // dst[c][r] = src[r][c], or adds to it.
+template <bool add>
+inline void transpose_scalar(const float* src, int64_t src_stride, int64_t rows, int64_t cols,
+                             float* dst, int64_t dst_stride) {
+  for (int64_t c = 0; c < cols; ++c) {
+    for (int64_t r = 0; r < rows; ++r) {
+      float& out = dst[c * dst_stride + r];
+      out = add ? out + src[r * src_stride + c] : src[r * src_stride + c];
+    }
+  }
+}
+
+#if defined(__SSE2__)
+template <bool add>
+inline void transpose_four(const float* src, int64_t src_stride, float* dst, int64_t dst_stride) {
+  __m128 a = _mm_loadu_ps(src), b = _mm_loadu_ps(src + src_stride);
+  __m128 c = _mm_loadu_ps(src + 2 * src_stride), d = _mm_loadu_ps(src + 3 * src_stride);
+  _MM_TRANSPOSE4_PS(a, b, c, d);
+  for (const __m128 row : {a, b, c, d}) {
+    _mm_storeu_ps(dst, add ? _mm_add_ps(_mm_loadu_ps(dst), row) : row);
+    dst += dst_stride;
+  }
+}
+#endif
+
 template <bool add>
 inline void transpose(const float* src, int64_t src_stride, int64_t rows, int64_t cols, float* dst,
                       int64_t dst_stride) {
@@ -44,13 +76,19 @@ inline void transpose(const float* src, int64_t src_stride, int64_t rows, int64_
   for (int64_t c0 = 0; c0 < cols; c0 += kStep) {
     const int64_t c1 = std::min(c0 + kStep, cols);
     for (int64_t r0 = 0; r0 < rows; r0 += kStep) {
-      const int64_t r1 = std::min(r0 + kStep, rows);
-      for (int64_t c = c0; c < c1; ++c) {
-        for (int64_t r = r0; r < r1; ++r) {
-          float& out = dst[c * dst_stride + r];
-          out = add ? out + src[r * src_stride + c] : src[r * src_stride + c];
-        }
-      }
+      int64_t fours = 0, r1 = std::min(r0 + kStep, rows);
+#if defined(__SSE2__)
+      fours = (r1 - r0) / 4 * 4;
+      for (int64_t c = c0; c + 4 <= c1; c += 4)
+        for (int64_t r = r0; r < r0 + fours; r += 4)
+          transpose_four<add>(src + r * src_stride + c, src_stride, dst + c * dst_stride + r,
+                              dst_stride);
+      const int64_t across = (c1 - c0) / 4 * 4;
+      transpose_scalar<add>(src + r0 * src_stride + c0 + across, src_stride, fours, c1 - c0 - across,
+                            dst + (c0 + across) * dst_stride + r0, dst_stride);
+#endif
+      transpose_scalar<add>(src + (r0 + fours) * src_stride + c0, src_stride, r1 - r0 - fours,
+                            c1 - c0, dst + c0 * dst_stride + r0 + fours, dst_stride);
     }
   }
 }

@@ -113,7 +113,7 @@ struct PooledConv {
   SpikeConv conv;     // backward: the weight too if grad_input is asked for; output may be null
   int64_t window[2], step[2];
   int64_t pooled[2];  // windows down and across
-  uint8_t* which;     // (batch, groups * out_channels, *pooled): the place in the window, row by row
+  uint8_t* which;     // (batch, *pooled, groups * out_channels): the place in the window, row by row
   float* grad_input;  // as the images, or null; backward only
 };
 

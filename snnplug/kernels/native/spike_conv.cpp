@@ -1,11 +1,10 @@
-// A 2-d convolution of mostly zero images. Each input that is not zero adds its kernel row by row to
-// the outputs it reaches; channels are innermost there, so that neighbouring outputs and the taps
-// they take (stored last column first) are one run of memory. The gradient of the weight is the same
-// walk with source and target exchanged.
+// A 2-d convolution of mostly zero images. Channels are innermost in the outputs, so that neighbouring
+// outputs and the taps they take from an input (stored last column first) are one run of memory. The
+// gradient of the weight is the same walk with source and target exchanged.
 
 #include <algorithm>
 
-#include "spike_conv.h"
+#include "conv_sums.h"
 
 namespace snp {
 namespace SNP_ISA {
@@ -13,37 +12,19 @@ namespace {
 
 template <bool graded>
 void forward(const SpikeConv& args, int threads) {
-  const Geometry geometry(args);
-  Arena arena{static_cast<char*>(args.scratch)};
-  const int64_t held = geometry.places * kTile;
-  float* packed = arena.take<float>(packed_size(args, geometry));
-  float* sums = arena.take<float>(threads * held);
   const int64_t outputs = args.groups * args.out_channels;
-  for (int64_t item = 0; item < args.groups * geometry.tiles; ++item) {
-    const int64_t group = item / geometry.tiles;
-    const Tile tile(args, item % geometry.tiles);
-    pack<false>(args, geometry, tile, group, args.weight, packed);
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 8)
-    for (int64_t image = 0; image < args.batch; ++image) {
-      float* sum = sums + thread_number() * held;
-      for (int64_t p = 0; p < geometry.places; ++p) {
-        for (int64_t c = 0; c < tile.width; ++c) sum[p * tile.width + c] = 0.0f;
-      }
-      walk<graded>(args, geometry, image, group, tile.width,
-                   [=](int64_t out, int64_t tap, int64_t count, float value) {
-                     add<graded>(sum + out, packed + tap, value, count);
-                   });
-      const int64_t channel = group * args.out_channels + tile.first;
-      if (args.bias) {
-        for (int64_t p = 0; p < geometry.places; ++p)
-          for (int64_t c = 0; c < tile.channels; ++c)
-            sum[p * tile.width + c] += args.bias[channel + c];
-      }
-      transpose<false>(sum, tile.width, geometry.places, tile.channels,
-                       args.output + (image * outputs + channel) * geometry.places,
-                       geometry.places);
-    }
-  }
+  const int64_t places = args.out_size[0] * args.out_size[1];
+  const Arena arena{static_cast<char*>(args.scratch)};
+  each_tile<graded>(
+      args, threads, arena, [&](int64_t image, int64_t channel, const Tile& tile, float* sum) {
+        if (args.bias) {
+          for (int64_t p = 0; p < places; ++p)
+            for (int64_t c = 0; c < tile.channels; ++c)
+              sum[p * tile.width + c] += args.bias[channel + c];
+        }
+        transpose<false>(sum, tile.width, places, tile.channels,
+                         args.output + (image * outputs + channel) * places, places);
+      });
 }
 
 template <bool graded>
@@ -85,7 +66,8 @@ void backward(const SpikeConv& args, int threads) {
 int64_t spike_conv_scratch(const SpikeConv& args, int threads) {
   const int64_t taps = args.in_channels * args.kernel[0] * args.kernel[1];
   const int64_t places = args.out_size[0] * args.out_size[1];
-  return 4 * kTile * (kParts * taps + threads * places) + 2 * 64;
+  const int64_t backward = 4 * kTile * (kParts * taps + threads * places) + 2 * 64;
+  return std::max(backward, sums_scratch(args, threads));
 }
 
 void spike_conv_forward(const SpikeConv& args, int threads) {

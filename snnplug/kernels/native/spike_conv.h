@@ -32,7 +32,7 @@ struct Axis {
   std::vector<Run> runs;
 };
 
-Axis make_axis(const SpikeConv& args, int axis, bool reversed) {
+inline Axis make_axis(const SpikeConv& args, int axis, bool reversed) {
   Axis made;
   const int64_t kernel = args.kernel[axis], stride = args.stride[axis];
   for (int64_t at = 0; at < args.in_size[axis]; ++at) {
@@ -55,9 +55,15 @@ Axis make_axis(const SpikeConv& args, int axis, bool reversed) {
   return made;
 }
 
+// A row and a column of an image.
+struct Pixel {
+  int32_t y, x;
+};
+
 struct Geometry {
   int64_t words, plane, taps, places, tiles;
   Axis rows, columns;
+  std::vector<Pixel> pixels;
   explicit Geometry(const SpikeConv& args)
       : words(ceil_div(args.groups * args.in_channels * args.in_size[0] * args.in_size[1], kWord)),
         plane(args.in_size[0] * args.in_size[1]),
@@ -65,16 +71,19 @@ struct Geometry {
         places(args.out_size[0] * args.out_size[1]),
         tiles(ceil_div(args.out_channels, kTile)),
         rows(make_axis(args, 0, false)),
-        columns(make_axis(args, 1, true)) {}
+        columns(make_axis(args, 1, true)) {
+    for (int32_t y = 0; y < args.in_size[0]; ++y)
+      for (int32_t x = 0; x < args.in_size[1]; ++x) pixels.push_back({y, x});
+  }
 };
 
 // The output channels of one tile of one group, and to how many they are padded.
 struct Tile {
   int64_t first, channels, width;
-  Tile(const SpikeConv& args, int64_t tile)
-      : first(tile * kTile),
-        channels(std::min(kTile, args.out_channels - first)),
-        width(ceil_div(channels, kLanes) * kLanes) {}
+  Tile(const SpikeConv& args, int64_t tile, int64_t most = kTile, int64_t lanes = kLanes)
+      : first(tile * most),
+        channels(std::min(most, args.out_channels - first)),
+        width(ceil_div(channels, lanes) * lanes) {}
 };
 
 template <bool graded>
@@ -85,36 +94,44 @@ inline void add(float* __restrict target, const float* __restrict source, float 
       target[k] += graded ? value * source[k] : source[k];
 }
 
-// Calls meet(run of places, run of taps, length, value) for all that one group of an image holds.
-template <bool graded, class Meet>
-inline void walk(const SpikeConv& args, const Geometry& geometry, int64_t image, int64_t group,
-                 int64_t width, Meet meet) {
-  const int64_t inputs = args.in_channels * geometry.plane, begin = group * inputs;
-  const int64_t end = begin + inputs;
+// Calls meet(channel, place in its plane, index among all) for each input of one group of an image that
+// is not zero.
+template <class Meet>
+inline void each_input(const SpikeConv& args, const Geometry& geometry, int64_t image,
+                       int64_t group, Meet meet) {
+  const int64_t plane = geometry.plane, inputs = args.in_channels * plane;
+  const int64_t begin = group * inputs, end = begin + inputs, first = image * args.groups * inputs;
   const uint64_t* bits = args.bits + image * geometry.words;
-  const auto plane = static_cast<uint32_t>(geometry.plane);
-  const auto columns = static_cast<uint32_t>(args.in_size[1]);
+  int64_t channel = 0, from = begin;
   for (int64_t w = begin / kWord; w < ceil_div(end, kWord); ++w) {
     for (uint64_t word = bits[w]; word; word &= word - 1) {
       const int64_t at = w * kWord + lowest(word);
       if (at < begin || at >= end) continue;
-      const auto within = static_cast<uint32_t>(at - begin);
-      const uint32_t channel = within / plane, place = within % plane;
-      const uint32_t y = place / columns, x = place % columns;
-      const float value =
-          graded ? args.x[image * args.groups * inputs + at] : 1.0f;
-      const Axis &down = geometry.rows, &across = geometry.columns;
-      for (int32_t r = down.start[y]; r < down.start[y + 1]; ++r) {
-        // Rows rise with falling taps, so they never make longer runs.
-        const int64_t tap_row = (channel * args.kernel[0] + down.runs[r].tap) * args.kernel[1];
-        const int64_t out_row = down.runs[r].out * args.out_size[1];
-        for (int32_t c = across.start[x]; c < across.start[x + 1]; ++c) {
-          const Run& run = across.runs[c];
-          meet((out_row + run.out) * width, (tap_row + run.tap) * width, run.count * width, value);
-        }
-      }
+      for (; at >= from + plane; from += plane) ++channel;
+      meet(channel, at - from, first + at);
     }
   }
+}
+
+// Calls meet(run of places, run of taps, length, value) for all that one group of an image holds.
+template <bool graded, class Meet>
+inline void walk(const SpikeConv& args, const Geometry& geometry, int64_t image, int64_t group,
+                 int64_t width, Meet meet) {
+  const Axis &down = geometry.rows, &across = geometry.columns;
+  const int64_t kernel[2] = {args.kernel[0], args.kernel[1]}, out_columns = args.out_size[1];
+  each_input(args, geometry, image, group, [&](int64_t channel, int64_t place, int64_t index) {
+    const Pixel at = geometry.pixels[place];
+    const float value = graded ? args.x[index] : 1.0f;
+    for (int32_t r = down.start[at.y]; r < down.start[at.y + 1]; ++r) {
+      // Rows rise with falling taps, so they never make longer runs.
+      const int64_t tap_row = (channel * kernel[0] + down.runs[r].tap) * kernel[1];
+      const int64_t out_row = down.runs[r].out * out_columns;
+      for (int32_t c = across.start[at.x]; c < across.start[at.x + 1]; ++c) {
+        const Run& run = across.runs[c];
+        meet((out_row + run.out) * width, (tap_row + run.tap) * width, run.count * width, value);
+      }
+    }
+  });
 }
 
 // packed[in channel][row][column, last first][out channel] of one tile, or back from there.
@@ -137,7 +154,7 @@ void pack(const SpikeConv& args, const Geometry& geometry, const Tile& tile, int
   }
 }
 
-int64_t packed_size(const SpikeConv& args, const Geometry& geometry) {
+inline int64_t packed_size(const SpikeConv& args, const Geometry& geometry) {
   return args.in_channels * geometry.taps * kTile;
 }
 

@@ -30,16 +30,6 @@ constexpr int64_t kBlock = 128;  // 32 KiB
 constexpr int64_t kLargeBlock = 256;
 constexpr double kWorthwhile = 10;
 
-#if defined(_MSC_VER) && !defined(__clang__)
-inline int ones(uint64_t word) {
-  int count = 0;
-  for (; word; word &= word - 1) ++count;
-  return count;
-}
-#else
-inline int ones(uint64_t word) { return __builtin_popcountll(word); }
-#endif
-
 // The bits of one row; returns how many are set, and sets `graded` if a value is neither 0 nor 1.
 inline int64_t row_bits(const float* row, int64_t count, uint64_t* bits, bool& graded) {
   int64_t found = 0;

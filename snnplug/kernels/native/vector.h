@@ -40,6 +40,15 @@ inline Vector operator*(float factor, Vector v) {
 }
 #endif
 
+// Before a loop over values that are kept in registers: unrolled early, or they go through memory.
+#if defined(__clang__)
+#define SNP_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define SNP_UNROLL _Pragma("GCC unroll 32")
+#else
+#define SNP_UNROLL
+#endif
+
 // As many values as one instruction takes, with all operators of a float.
 #if defined(__GNUC__)
 typedef Vector Lanes;
@@ -110,6 +119,17 @@ inline V load(const float* from) {
 template <class V>
 inline void store(float* to, V v) {
   std::memcpy(to, &v, sizeof v);
+}
+
+// Writes whole numbers below 256 as bytes.
+inline void store_bytes(uint8_t* to, Bits<Lanes>::type v) {
+#if defined(__GNUC__)
+  typedef uint8_t Bytes __attribute__((vector_size(SNP_LANES)));
+  const Bytes bytes = __builtin_convertvector(v, Bytes);
+  std::memcpy(to, &bytes, sizeof bytes);
+#else
+  *to = static_cast<uint8_t>(v);
+#endif
 }
 
 // Which of 16 values differ from `value`; not-a-number does.

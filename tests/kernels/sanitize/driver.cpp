@@ -400,6 +400,7 @@ void kernels(int threads) {
   for (const float height : {1.0f, 0.5f}) {
     spike_conv({5, 1, 2, 12, 9, 10, 5, 1, 0, 1}, 0.2, height, threads);
     spike_conv({3, 2, 3, 17, 8, 7, 3, 2, 1, 2}, 0.2, height, threads);
+    spike_conv({3, 2, 5, 33, 9, 8, 5, 1, 4, 1}, 0.5, height, threads);  // row by row
     spike_conv({2, 3, 1, 1, 6, 6, 1, 1, 0, 1}, 0.5, height, threads);
   }
   spike_conv({150, 1, 12, 64, 15, 15, 5, 1, 2, 1}, 0.02, 1.0f, threads);  // runs in parallel
