@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -24,6 +25,8 @@ from snnplug.errors import DataError
 #: A data set of the file: all of it (None), one of its rows, or its shape.
 Place = tuple[str, int | Literal["shape"] | None]
 
+# What the process may take of memory, and more.
+_MOST_BYTES = 1 << 30
 #: How long the library may take over one request, in seconds.
 PATIENCE_S = 60.0
 # The paths are handed over: a script's own folder, or a changed one, is not in the environment.
@@ -91,7 +94,10 @@ class _Reader:
             raise _UnreadableError(f"no process can be started: {error}") from error
         self.requests = cast("IO[bytes]", self.process.stdin)
         self.answers = cast("IO[bytes]", self.process.stdout)
-        if self.answers.readline() != b"ready\n":
+        self.number = 0
+        with self._in_time():
+            said = self.answers.readline()
+        if said != b"ready\n":
             raise _UnreadableError(
                 f"the process that reads HDF5 files {self.end()} as it started; "
                 f"{sys.executable} -c 'import h5py' may say why"
@@ -100,16 +106,19 @@ class _Reader:
     def read(self, path: str, places: Sequence[Place]) -> list[npt.NDArray[Any]]:
         """Ask for arrays and take them."""
         self.asked_s = time.monotonic()
+        self.number += 1
         try:
-            request = json.dumps([path, list(places), PATIENCE_S])
-            self.requests.write(request.encode() + b"\n")
-            self.requests.flush()
-            answer = json.loads(self.answers.readline())
-            if "error" in answer:
-                raise _UnreadableError(answer["error"])
-            return [self._array(np.dtype(dtype), shape) for dtype, shape in answer["arrays"]]
-        except (OSError, ValueError, TypeError, KeyError, MemoryError) as error:
+            with self._in_time():
+                request = json.dumps([self.number, path, list(places), PATIENCE_S])
+                self.requests.write(request.encode() + b"\n")
+                self.requests.flush()
+                return self._answer()
+        except (OSError, EOFError) as error:
             raise _UnreadableError(f"the process that read it {self.end()}") from error
+        except (ValueError, TypeError, KeyError, MemoryError) as error:
+            self.process.kill()
+            self.end()
+            raise _UnreadableError(f"the process that read it gave no answer: {error}") from error
         except _UnreadableError:
             raise
         # Interrupted: what it answers would be taken for the answer to the next request.
@@ -117,9 +126,49 @@ class _Reader:
             self.end()
             raise
 
-    def _array(self, dtype: np.dtype[Any], shape: list[int]) -> npt.NDArray[Any]:
-        raw = self.answers.read(dtype.itemsize * prod(shape))
-        return np.frombuffer(raw, dtype=dtype).reshape(shape)
+    @contextlib.contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """End a process that answers nothing: one that is stopped does not end itself."""
+        overdue = threading.Timer(PATIENCE_S + _GRACE_S, self.process.kill)
+        overdue.daemon = True
+        overdue.start()
+        try:
+            yield
+        finally:
+            overdue.cancel()
+
+    def _answer(self) -> list[npt.NDArray[Any]]:
+        line = self.answers.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        of_head, _, head = line[:-1].partition(b" ")
+        if of_head != b"%08x" % zlib.crc32(head):
+            raise ValueError("the sum of its line is wrong")
+        of_bodies, _, content = head.partition(b" ")
+        answer = json.loads(content)
+        if answer["number"] != self.number:
+            raise ValueError(f"it is the answer to request {answer['number']}, not {self.number}")
+        if "error" in answer:
+            raise _UnreadableError(answer["error"])
+        stated = [(np.dtype(dtype), shape) for dtype, shape in answer["arrays"]]
+        if not all(0 <= dtype.itemsize * prod(shape) <= _MOST_BYTES for dtype, shape in stated):
+            raise ValueError(f"it states arrays of {answer['arrays']}")
+        bodies = [self._taken(dtype.itemsize * prod(shape)) for dtype, shape in stated]
+        found = 0
+        for body in bodies:
+            found = zlib.crc32(body, found)
+        if of_bodies != b"%08x" % found:
+            raise ValueError("the sum of its arrays is wrong")
+        return [
+            np.frombuffer(body, dtype=dtype).reshape(shape)
+            for body, (dtype, shape) in zip(bodies, stated, strict=True)
+        ]
+
+    def _taken(self, num_bytes: int) -> bytes:
+        raw = self.answers.read(num_bytes)
+        if len(raw) < num_bytes:
+            raise EOFError
+        return raw
 
     def end(self) -> str:
         """End the process if it has not ended, and say how it did."""
@@ -131,10 +180,10 @@ class _Reader:
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = self.process.wait()
-        if status < 0:
-            return f"ended with {signal.Signals(-status).name}"
         if time.monotonic() - self.asked_s >= PATIENCE_S:
             return f"took more than {PATIENCE_S:g} s"
+        if status < 0:
+            return f"ended with {signal.Signals(-status).name}"
         return f"ended with status {status}"
 
 

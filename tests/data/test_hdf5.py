@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import io
 import multiprocessing
 import os
 import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +21,14 @@ import h5py
 import numpy as np
 import pytest
 
-from snnplug.data import hdf5
+from snnplug.data import hdf5, hdf5_process
 from snnplug.data.hdf5 import read_hdf5
-from snnplug.data.hdf5_process import _read
-from snnplug.data.heidelberg import SHD
+from snnplug.data.hdf5_process import answer, arrays
+from snnplug.data.heidelberg import SHD, SSC
 from snnplug.data.ntidigits import NTIDIGITS
 from snnplug.errors import DataError
 from tests.support.events import write_heidelberg, write_ntidigits
-from tests.support.mutations import COUNT, damaged
+from tests.support.mutations import COUNT, mutations
 
 
 @pytest.fixture
@@ -165,22 +169,140 @@ def _gone(pid: int) -> None:
     pytest.fail(f"the process {pid} goes on")
 
 
+# What stands for the process: `a` is the answer it owes, as its parts joined.
+ANSWERS = {
+    "dies": "os._exit(3)",
+    "head": "write(a[:20]); os._exit(3)",
+    "body": "write(a[:-5]); os._exit(3)",
+    "garbled": "write(a.replace(b'arrays', b'arrows'))",
+    "flipped": "write(a[:-1] + b'?')",
+    "words": "write(b'warning: \\n' + a)",
+    "list": "write(line([1]))",
+    "none": "write(line({'number': 1}))",
+    "late": "write(line({'number': 0, 'arrays': []}))",
+    "shape": "write(line({'number': 1, 'arrays': [['<i2', [-1]]]}))",
+    "huge": "write(line({'number': 1, 'arrays': [['<i2', [10**15]]]}))",
+    "silent": "time.sleep(60)",
+    "slow": "write(a[:-5]); time.sleep(60)",
+    "stopped": "os.kill(os.getpid(), signal.SIGSTOP)",
+}
+SAYS = {
+    "dies": "ended with status 3",
+    "head": "ended with status 3",
+    "body": "ended with status 3",
+    "garbled": "gave no answer: the sum of its line",
+    "flipped": "gave no answer: the sum of its arrays",
+    "words": "gave no answer: the sum of its line",
+    "list": "gave no answer",
+    "none": "gave no answer: 'arrays'",
+    "late": "gave no answer: it is the answer to request 0, not 1",
+    "shape": "gave no answer: it states",
+    "huge": "gave no answer: it states",
+    "silent": "took more than 0.3 s",
+    "slow": "took more than 0.3 s",
+    "stopped": "took more than 0.3 s",
+}
+PLAY = """
+import os, signal, sys, time, zlib, json
+print("ready", flush=True)
+sys.stdin.readline()
+def write(raw): sys.stdout.buffer.write(raw); sys.stdout.flush()
+def line(of):
+    head = b"00000000 " + json.dumps(of).encode()
+    return b"%08x %s\\n" % (zlib.crc32(head), head)
+a = bytes.fromhex({answer!r})
+{action}
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("what", ANSWERS)
+def test_an_answer_that_is_none_is_an_error_and_the_next_file_is_read(
+    path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hdf5._end()
+    right = b"".join(answer(1, [np.arange(6, dtype=np.int16)])).hex()
+    with monkeypatch.context() as patch:
+        patch.setattr(hdf5, "_START", PLAY.format(answer=right, action=ANSWERS[what]))
+        patch.setattr(hdf5, "PATIENCE_S", 0.3)
+        patch.setattr(hdf5, "_GRACE_S", 0.05)
+        began_s = time.monotonic()
+        with pytest.raises(DataError, match=r"a\.h5: it cannot be read .*; copy it") as raised:
+            read_hdf5(path, [("rows", None)])
+        assert SAYS[what] in str(raised.value)
+        assert time.monotonic() - began_s < 10
+    assert read_hdf5(path, [("rows", 0)])[0].tolist() == [0, 1]
+
+
+class _Ended:
+    """A process that has ended."""
+
+    def kill(self) -> None:
+        pass
+
+    def wait(self, patience_s: float = 0.0) -> int:
+        return 0
+
+
+def test_no_damaged_answer_is_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5._Reader, "_in_time", lambda self: contextlib.nullcontext())
+    sent = [np.arange(40, dtype=np.uint16), np.linspace(0, 1, 5).reshape(5, 1), np.array([b"one"])]
+    parts = answer(1, sent)
+    whole = b"".join(parts)
+    read = refused = 0
+    for raw in mutations(whole, header=len(parts[0])):
+        asked: Any = hdf5._Reader.__new__(hdf5._Reader)
+        asked.process, asked.number = _Ended(), 0
+        asked.requests, asked.answers = io.BytesIO(), io.BytesIO(raw)
+        try:
+            found = asked.read("a.h5", [])
+        except hdf5._UnreadableError:
+            refused += 1
+            continue
+        read += 1  # what follows the answer is not part of it
+        assert raw.startswith(whole)
+        for one, other in zip(found, sent, strict=True):
+            assert one.dtype == other.dtype
+            assert np.array_equal(one, other)
+    assert read + refused == COUNT
+    assert read < COUNT / 5
+
+
+def test_what_a_library_prints_is_not_taken_for_an_answer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hdf5._end()
+    loud = "import os, h5py; of = h5py.File; "
+    loud += "h5py.File = lambda *a: os.write(1, b'HDF5: warning') and of(*a); "
+    monkeypatch.setattr(hdf5, "_START", f"{hdf5._START.replace('serve()', loud + 'serve()')}")
+    assert read_hdf5(path, [("rows", 0)])[0].tolist() == [0, 1]
+    hdf5._end()
+
+
+# How a file is made and read, and how many classes there are.
 READERS: dict[str, Any] = {
     "ntidigits": (
-        lambda root: write_ntidigits(root, 1, ("o", "1z")),
+        lambda root: write_ntidigits(root, 1, ("1z",)),
         lambda root: NTIDIGITS(root, single_digits=False),
         11,
     ),
-    "shd": (lambda root: write_heidelberg(root, "shd", "train", 2), SHD, 20),
+    "shd": (lambda root: write_heidelberg(root, "shd", "train", 1), SHD, 20),
+    "ssc": (lambda root: write_heidelberg(root, "ssc", "train", 1), SSC, 35),
 }
 
 
 class _Here:
-    """A reader that is this process."""
+    """A reader that is this process, of a file in memory, opened once."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.file: Any = None
 
     def read(self, path: str, places: Any) -> Any:
         try:
-            return _read(path, list(places))
+            if self.file is None:
+                self.file = h5py.File(h5py.h5f.open_file_image(self.raw))
+            return arrays(self.file, list(places), len(self.raw))
         except Exception as error:
             raise hdf5._UnreadableError(error) from error
 
@@ -188,13 +310,15 @@ class _Here:
 def _read_damaged(path: Path, name: str, counts: Any) -> None:
     """Read copies from the one behind ``counts[0]`` on: in this process, which may die of it."""
     _, build, classes = READERS[name]
-    hdf5._running = _Here  # type: ignore[assignment]
+    hdf5_process._SMALL_BYTES = 1 << 20  # to read the fill values of 64 MB takes most of the time
     # As the reader's, above what this process has.
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 2**28
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    for _ in damaged(path, start=counts[0]):
+    for raw in islice(mutations(path.read_bytes()), counts[0], None):
         counts[0] += 1
+        here = _Here(raw)
+        hdf5._running = lambda here=here: here  # type: ignore[assignment, misc]
         faulthandler.dump_traceback_later(0.25, exit=True, file=sys.__stderr__)
         try:
             recordings = build(path.parents[1])
@@ -209,6 +333,8 @@ def _read_damaged(path: Path, name: str, counts: Any) -> None:
             raise
         else:
             counts[2] += 1
+        if here.file is not None:
+            here.file.close()
 
 
 @pytest.mark.slow
@@ -217,11 +343,9 @@ def test_every_mutation_is_refused_or_read_or_ends_the_reader_alone(
     name: str, tmp_path: Path
 ) -> None:
     path = READERS[name][0](tmp_path)
-    whole = path.read_bytes()
     context = multiprocessing.get_context("fork")
     counts, ended = context.RawArray("i", 4), 0
     while counts[0] < COUNT:
-        path.write_bytes(whole)
         process = context.Process(target=_read_damaged, args=(path, name, counts))
         process.start()
         process.join()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +42,12 @@ def mutations(whole: bytes, count: int = COUNT, header: int = 0, seed: int = 0) 
         yield bytes(raw)
 
 
-def damaged(path: Path, header: int = 0, start: int = 0) -> Iterator[bytes]:
-    """Write :func:`mutations` of a file in its place, from one of them on, and yield each."""
+def damaged(path: Path, header: int = 0) -> Iterator[bytes]:
+    """Write :func:`mutations` of a file in its place, and yield each."""
     whole = path.read_bytes()
     # Opened once: ext4 sends a file that is written anew to the disk.
     with path.open("r+b", buffering=0) as file:
-        for raw in islice(mutations(whole, header=header), start, None):
+        for raw in mutations(whole, header=header):
             file.seek(0)
             file.write(raw)
             file.truncate()
