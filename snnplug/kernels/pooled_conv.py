@@ -317,7 +317,7 @@ def _vjp(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     return (
         grad_x if needs_x else None,
         grad_weight if needs_weight else None,
-        grad.sum((0, 2, 3)) if needs_bias else None,
+        spike_conv.bias_gradient(grad) if needs_bias else None,
         *(None for _ in rest),
     )
 

@@ -32,9 +32,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from snnplug.kernels import execution, native, seen_bits
+from snnplug.kernels.dense_linear import dense_linear, product
 from snnplug.kernels.operator import operator
 
 _LIMIT = 0.3
@@ -65,10 +65,10 @@ def spike_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     """
     # What traces the elementary operations gets no condition on the number of rows.
     if not execution.fused() or not _is_native(x, weight, bias):
-        return functional.linear(x, weight, bias)
+        return dense_linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     if not torch.compiler.is_compiling() and _looks_dense(rows, weight.shape[0]):
-        return functional.linear(x, weight, bias)
+        return dense_linear(x, weight, bias)
     bias = None if bias is None else bias.contiguous()
     out, bits, done = _forward(rows, weight.contiguous(), bias)
     if seen_bits.is_wanted():
@@ -132,13 +132,14 @@ class _SpikeLinear(ctypes.Structure):
     )
 
 
-def _scratch(rows: int, features: int, columns: int) -> Tensor:
+def _scratch(rows: int, features: int, columns: int, nonzeros: int) -> Tensor:
     """Return the memory that a kernel works in.
 
-    Its size depends on the shapes only, so that the pool has it ready at the next call.
+    Few sizes, so that the pool has the right one ready at the next call.
     """
     most, threads = _most_nonzeros(rows, features, columns), torch.get_num_threads()
-    return native.empty((-(-_call("snp_spike_scratch", rows, features, most, threads) // 4),))
+    held = min(most, 1 << nonzeros.bit_length())
+    return native.empty((-(-_call("snp_spike_scratch", rows, features, held, threads) // 4),))
 
 
 def _call(name: str, *args: Any) -> int:
@@ -174,7 +175,7 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Te
         else:
             torch.addmm(bias, x, weight.t(), out=out)
         return out, bits.zero_(), torch.tensor([_DENSE, 0])
-    scratch = _scratch(rows, features, columns)
+    scratch = _scratch(rows, features, columns, nonzeros)
     args = _SpikeLinear(
         rows,
         features,
@@ -211,7 +212,7 @@ def _weight_grad(grad: Tensor, x: Tensor, bits: Tensor, done: Tensor, features: 
     kind, nonzeros = done.tolist()
     if kind == _DENSE:
         return torch.mm(grad.t(), x, out=out)
-    scratch = _scratch(rows, features, columns)
+    scratch = _scratch(rows, features, columns, nonzeros)
     args = _SpikeLinear(
         rows,
         features,
@@ -268,7 +269,7 @@ def product_of_bits(bits: Tensor, features: int, nonzeros: int, weight: Tensor) 
     rows, columns = len(bits), len(weight)
     if not _is_sparse(rows, features, columns, nonzeros):
         return None
-    out, scratch = native.empty((rows, columns)), _scratch(rows, features, columns)
+    out, scratch = native.empty((rows, columns)), _scratch(rows, features, columns, nonzeros)
     pointers = (bits.data_ptr(), None, weight.data_ptr(), None, None)
     args = _SpikeLinear(
         rows, features, columns, nonzeros, *pointers, out.data_ptr(), scratch.data_ptr()
@@ -299,7 +300,7 @@ def _vjp(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     needs_x, needs_weight, needs_bias = ctx.needs_input_grad
     grad = grad.contiguous()
     return (
-        grad @ weight if needs_x else None,
+        product(grad, weight) if needs_x else None,
         _weight_grad(grad, x, bits, done, ctx.features) if needs_weight else None,
         grad.sum(0) if needs_bias else None,
     )
