@@ -31,7 +31,7 @@ _MOST_PLACES = 256
 
 # Up to so many times the density of a convolution alone: the pool and three quarters of the
 # backward pass are saved at any density. See tests/benchmarks/spike_conv.py.
-_GAIN = 1.75
+_GAIN = 2.0
 
 _GRADED, _BINARY = 1, 2
 
