@@ -20,6 +20,7 @@ from snnplug.cli.recipes import resolve_configs
 from snnplug.cli.trained import Built, built, built_from
 from snnplug.errors import ArgumentError
 from snnplug.files import write_whole
+from snnplug.training.ctc import CTC
 
 
 def check_ipu_command(args: Sequence[str]) -> int:
@@ -79,7 +80,7 @@ def checked(subject: Built, num_steps: int, batch_size: int) -> tuple[str, Readi
     """
     model: Any = subject.model
     model.train()
-    frames, targets = example(subject, num_steps, batch_size)
+    inputs = example(subject, num_steps, batch_size)
     try:
         step: nn.Module = training_step(subject.network, model.loss)
         form = "portable, as in a bundle"
@@ -87,7 +88,7 @@ def checked(subject: Built, num_steps: int, batch_size: int) -> tuple[str, Readi
         step = _AsItIs(subject.network, model.loss)
         form = f"as it is: {error}"
     optimizer, _ = optimizer_of(model)
-    return form, check_ipu(step, (frames, targets), optimizer), optimizer
+    return form, check_ipu(step, inputs, optimizer), optimizer
 
 
 class _AsItIs(nn.Module):
@@ -98,10 +99,10 @@ class _AsItIs(nn.Module):
         self.network = network
         self.loss = loss
 
-    def forward(self, frames: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, *targets: Tensor) -> Tensor:
         """Return the loss of the currents, or of the spikes of a network that gives these alone."""
         out = self.network(frames)
-        loss: Tensor = self.loss(out[1] if isinstance(out, tuple) else out, targets)
+        loss: Tensor = self.loss(out[1] if isinstance(out, tuple) else out, *targets)
         return loss
 
 
@@ -119,12 +120,17 @@ def _num_steps(subject: Built) -> int:
     return int(subject.cli.datamodule.num_steps if encoder is None else encoder.train_num_steps)
 
 
-def example(subject: Built, num_steps: int, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Return random spikes of the shape of a recipe's data, and targets."""
+def example(subject: Built, num_steps: int, batch_size: int) -> tuple[Tensor, ...]:
+    """Return random spikes of the shape of a recipe's data, and what its loss takes besides."""
+    model: Any = subject.model
     shape = tuple(subject.cli.datamodule.in_shape)
     generator = torch.Generator().manual_seed(0)
     frames = (torch.rand(num_steps, batch_size, *shape, generator=generator) < 0.3).float()
-    return frames, torch.arange(batch_size) % int(subject.cli.model.num_classes)
+    if not isinstance(model.loss, CTC):
+        return frames, torch.arange(batch_size) % int(model.num_classes)
+    said = torch.arange(batch_size)[:, None] % (int(model.num_classes) - 1)
+    ones = torch.ones(batch_size, dtype=torch.int64)
+    return frames, said, num_steps * ones, ones
 
 
 def _table(report: Readiness, facts: dict[str, Any]) -> Table:

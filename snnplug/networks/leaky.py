@@ -70,8 +70,8 @@ class LeakySNN(SpikingSequential):
         population: Output neurons per class; with more than one, a
             :class:`~snnplug.layers.population_readout.PopulationReadout` sums their spikes.
         readout: ``"spikes"``, or ``"currents"`` for no output neurons: the loss and the decision
-            see what these would receive. For :class:`~snnplug.training.ctc.CTC`, with which spiking
-            ones hardly ever leave the blank that everything begins with.
+            see what these would receive. For :class:`~snnplug.training.ctc.CTC`: one spiking neuron
+            per class stayed with the blank, which all begins with, for as long as we tried.
 
     Shape:
         - input: frames ``(T, B, *in_shape)``

@@ -69,14 +69,14 @@ def first_steps(recipe: Built, backend: Backend) -> list[Tensor]:
     model: Any = recipe.model
     network = copy.deepcopy(recipe.network).double().train()
     num_steps = 4 if "SpikeTrain" not in type(network).__name__ else 20  # to spike to the end
-    frames, targets = example(recipe, num_steps, batch_size=3)
+    frames, *targets = example(recipe, num_steps, batch_size=3)
     optimizer = model.optimizer(network.parameters())
     run = backend.prepare(network)
     torch.manual_seed(0)
     losses = []
     for _ in range(3):
         out = run(frames.double())
-        loss = model.loss(out[1] if isinstance(out, tuple) else out, targets)
+        loss = model.loss(out[1] if isinstance(out, tuple) else out, *targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -172,7 +172,7 @@ def test_a_layer_that_a_format_does_not_have_is_named(
 
 #: Rows of the table in docs/how-to/export.md: what the formats of chains take.
 TAKES = {
-    "nir": {"quickstart", "mnist_snn_dc", "neuromorse", "ntidigits_rsnn"},
+    "nir": {"quickstart", "mnist_snn_dc", "neuromorse", "ntidigits_rsnn", "ntidigits_sequences"},
     "sanafe": {"quickstart", "mnist_snn_dc"},
 }
 
@@ -183,7 +183,7 @@ def test_a_recipe_goes_where_the_table_says_or_is_refused_by_the_name_of_a_layer
 ) -> None:
     subject = built_from(packaged_recipes()[name])
     subject.model.eval()
-    frames, _ = example(subject, num_steps=4, batch_size=2)
+    frames, *_ = example(subject, num_steps=4, batch_size=2)
     for to, takes in TAKES.items():
         given = parsed(name)
         given.to, given.out = to, str(tmp_path / f"net{FORMATS[to]}")

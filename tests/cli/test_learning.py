@@ -52,6 +52,15 @@ def test_ntidigits_recipe_learns_spoken_digits(capsys: pytest.CaptureFixture[str
 
 
 @needs_cochlea
+def test_recipe_learns_sequences_of_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["--data.root", str(SNNPLUG_DATA), "--trainer.max_epochs", "4"]
+    assert main(["fit", "-c", "ntidigits_sequences", *short]) == 0
+    found = re.search(r"test word errors +([\d.]+) %", capsys.readouterr().out)
+    assert found
+    assert float(found.group(1)) < 70  # what says nothing has 100
+
+
+@needs_cochlea
 def test_st_rsbp_recipe_learns_spoken_digits(capsys: pytest.CaptureFixture[str]) -> None:
     short = ["--data.root", str(SNNPLUG_DATA), "--trainer.max_epochs", "5"]
     assert main(["fit", "-c", "ntidigits_st_rsbp", *short]) == 0

@@ -226,7 +226,7 @@ class IPUStrategy(SingleDeviceStrategy):
             return None
         samples, targets = batch
         if isinstance(targets, Mixed):
-            _refuse("recordings that are mixed; leave augmentation.mix at 0")
+            _refuse("recordings that are mixed; leave augmentation.mix and cut_mix at 0")
         frames = samples if module.encoder is None else module.encoder(samples)
         result = self.device_trainer.step(frames, targets)
         if result is None:
