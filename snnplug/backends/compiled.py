@@ -22,7 +22,8 @@ LONGEST_UNROLLED = 25
 class Compiled(Backend):
     """Compile the network into fused loops; a shape is compiled once, any batch size after it.
 
-    Layers that a kernel of ours takes stay one operator each; the loops over time of others become
+    Layers that a kernel of ours takes, and those of the spike-train rules, stay one operator each,
+    whose memory is that of spikes as numbers, not bits; the loops over time of others become
     one ``scan``. Compilation takes some seconds without a scan and half a minute with, once per
     shape of frames, per mode (training, evaluation) and process; torch keeps the kernels on disk
     for the next one. The first step is compiled at :meth:`prepare` if it is given an example.
@@ -59,8 +60,8 @@ def compiled(network: nn.Module, example: Tensor | None, backend: str, compiler:
     for name, module in network.named_modules():
         if not getattr(module, "compiles", True):
             raise BackendError(
-                f"the network cannot be compiled: {name} ({type(module).__name__}) is one function "
-                "over the whole sequence, with a backward rule of its own; use backend fused"
+                f"the network cannot be compiled: {name} ({type(module).__name__}) learns by a "
+                "rule of your own, which its operators do not know; use backend fused"
             )
     start = time.perf_counter()
     scanned, how = scans()

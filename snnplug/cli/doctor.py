@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from snnplug.errors import ArgumentError
 
 _PACKAGES = ("snnplug", "torch", "snntorch", "lightning", "torchmetrics", "tonic", "wandb", "numpy")
+# Of the formats that networks are exported to, and of devices.
+_FORMATS = ("nir", "onnx", "onnxscript", "onnxruntime", "openvino", "triton", "poptorch")
 
 
 def doctor_command(args: Sequence[str]) -> int:
@@ -21,7 +23,7 @@ def doctor_command(args: Sequence[str]) -> int:
     from snnplug.kernels import native
 
     print(f"{'python':<16} {platform.python_version()} on {platform.platform()}")
-    for package in _PACKAGES:
+    for package in _PACKAGES + _FORMATS:
         print(f"{package:<16} {_version(package)}")
     runs, detail = native.available()
     print(f"{'native kernels':<16} {detail if runs else f'no: {detail}'}")

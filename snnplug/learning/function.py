@@ -48,8 +48,33 @@ def spike_train(x: Tensor, weight: Tensor, recurrent: Tensor | None, layer: Laye
     if torch.compiler.is_exporting():  # a graph for inference elsewhere
         cur = layer.synapses.apply(x.flatten(0, 1), weight)
         return spikes_of(cur.view(*x.shape[:2], *cur.shape[1:]), layer.dynamics, recurrent)
-    spk: Tensor = _SpikeTrain.apply(x, weight, recurrent, layer)  # type: ignore[no-untyped-call]
+    if torch.compiler.is_compiling():
+        from snnplug.learning import operators
+
+        spk: Tensor = operators.spike_train(x, weight, recurrent, operators.numbers_of(layer))[0]
+        return spk
+    spk = _SpikeTrain.apply(x, weight, recurrent, layer)  # type: ignore[no-untyped-call]
     return spk
+
+
+def forward(
+    trains: SpikeTrains, weight: Tensor, recurrent: Tensor | None, layer: Layer
+) -> tuple[Tensor, Tensor]:
+    """Return the spikes ``(T, B, N)``, and the sum of the membranes at them, ``(B, N)``."""
+    first = layer.synapses.apply(trains.rows(range(1)), weight)
+    state = State.at_rest(first)
+    spk = first.new_empty(trains.shape[0], *first.shape)
+    spk[0] = 0
+    for part in trains:
+        cur = layer.synapses.currents(trains, part, weight).view(len(part), *first.shape)
+        to = spk[part.start + 1 : part.stop + 1]
+        advance(cur[: len(to)], state, layer.dynamics, recurrent, to)
+    return spk, state.potential
+
+
+def mean_over_time(grad: Tensor) -> Tensor:
+    """Return the mean of ``(T, *)``; the gradient of a sum repeats one value in no memory."""
+    return grad[0] if grad.stride(0) == 0 else grad.mean(0)
 
 
 class _SpikeTrain(torch.autograd.Function):
@@ -58,36 +83,27 @@ class _SpikeTrain(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, recurrent: Tensor | None, layer: Layer
     ) -> Tensor:
         trains = SpikeTrains(x.contiguous())
-        steps = len(x)
-        first = layer.synapses.apply(trains.rows(range(1)), weight)
-        state = State.at_rest(first)
-        spk = first.new_empty(steps, *first.shape)
-        spk[0] = 0
-        for part in trains:
-            cur = layer.synapses.currents(trains, part, weight).view(len(part), *first.shape)
-            to = spk[part.start + 1 : part.stop + 1]
-            advance(cur[: len(to)], state, layer.dynamics, recurrent, to)
+        spk, potential = forward(trains, weight, recurrent, layer)
         if any(ctx.needs_input_grad):
             fired = SpikeTrains(spk)
             ctx.layer, ctx.trains, ctx.fired = layer, trains.holding(None), fired.holding(None)
-            ctx.save_for_backward(weight, recurrent, state.potential, trains.kept, fired.kept)
+            ctx.save_for_backward(weight, recurrent, potential, trains.kept, fired.kept)
         return spk
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, recurrent, potential, heard, sent = ctx.saved_tensors
         steps = len(grad)
-        # The gradient of a sum over time repeats one value and takes no memory.
-        error = grad[0] if grad.stride(0) == 0 else grad.mean(0)
+        error = mean_over_time(grad)
         trains, fired = ctx.trains.holding(heard), ctx.fired.holding(sent)
-        backward = _Backward(ctx.layer, trains, fired, weight, recurrent)
+        backward = Backward(ctx.layer, trains, fired, weight, recurrent)
         needs_x, needs_weight, needs_recurrent, _ = ctx.needs_input_grad
         wanted = (needs_x, needs_weight, needs_recurrent)
         x, weight, recurrent = backward(error, potential, steps, wanted)
         return None if x is None else x.expand(steps, *x.shape), weight, recurrent, None
 
 
-class _Backward:
+class Backward:
     """The backward pass of one layer."""
 
     def __init__(
@@ -107,6 +123,7 @@ class _Backward:
     def __call__(
         self, error: Tensor, potential: Tensor, steps: int, wanted: tuple[bool, bool, bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the gradients of the counts of the inputs and of the weights, where wanted."""
         layer, dynamics = self.layer, self.layer.dynamics
         outputs = self.fired.counts()
         delta = error / dynamics.threshold

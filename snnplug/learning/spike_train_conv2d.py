@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from snnplug.errors import ArgumentError
 from snnplug.kernels.spike_train import SpikeTrainDynamics
+from snnplug.learning.function import mean_over_time
 from snnplug.learning.rules import Rule, RuleName
 from snnplug.learning.spike_train_layer import SpikeTrainLayer, checked
 from snnplug.learning.synapses import Convolution
@@ -159,9 +160,9 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        error = grad[0] if grad.stride(0) == 0 else grad.mean(0)
-        with torch.enable_grad():
-            counts = error.new_zeros(ctx.shape[1:]).requires_grad_()
-            pooled = functional.avg_pool2d(counts, ctx.size)
-            (back,) = torch.autograd.grad(pooled, counts, error)
+        error, size = mean_over_time(grad), [ctx.size, ctx.size]
+        like = error.new_empty(ctx.shape[1:])
+        back = torch.ops.aten.avg_pool2d_backward(
+            error.contiguous(), like, size, size, [0, 0], False, True, None
+        )
         return back.expand(ctx.shape), None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from snnplug.errors import ArgumentError
 from snnplug.kernels.spike_train import SpikeTrainDynamics
 from snnplug.learning.function import Layer, spike_train
-from snnplug.learning.rules import Rule, RuleName, rule_of
+from snnplug.learning.rules import HM2BP, STRSBP, Rule, RuleName, rule_of
 from snnplug.learning.synapses import Synapses
 from snnplug.learning.weight_penalty import WeightPenalty, penalised
 
@@ -28,8 +28,6 @@ class SpikeTrainLayer(nn.Module):
 
     #: A :class:`~snnplug.layers.sequential.SpikingSequential` gives it all time steps.
     whole_sequence: ClassVar[bool] = True
-    #: Whether ``torch.compile`` takes it: one function over a sequence leaves nothing to fuse.
-    compiles: ClassVar[bool] = False
     #: Whose weights the hardware model takes its own for.
     counts_as: ClassVar[str]
     recurrent_weight: nn.Parameter | None
@@ -58,6 +56,11 @@ class SpikeTrainLayer(nn.Module):
         self.weight = nn.Parameter(weight)
         self.register_parameter("recurrent_weight", None)
         self.reset_parameters()
+
+    @property
+    def compiles(self) -> bool:
+        """Whether ``torch.compile`` takes it, as operators that know the rules of this package."""
+        return type(self.rule) in (HM2BP, STRSBP)
 
     def reset_parameters(self) -> None:
         """Draw the weights anew."""

@@ -94,7 +94,10 @@ def test_doctor_says_whether_the_native_kernels_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["doctor"]) == 0
-    assert re.search(r"native kernels +(avx512|avx2|portable)\n", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"native kernels +(avx512|avx2|portable)\n", said)
+    for package in ("nir", "onnx", "onnxruntime", "openvino", "poptorch"):
+        assert re.search(rf"(?m)^{package} +(\d+\.\d+|not installed)", said)
     monkeypatch.setenv("SNNPLUG_NATIVE", "0")
     assert main(["doctor"]) == 0
     assert "no: switched off by SNNPLUG_NATIVE=0" in capsys.readouterr().out

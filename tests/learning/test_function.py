@@ -12,7 +12,7 @@ from torch import Tensor
 from snnplug.kernels.spike_train import SpikeTrainDynamics, State, adjoint, advance
 from snnplug.kernels.trains import SpikeTrains
 from snnplug.learning.effect_table import effect_table
-from snnplug.learning.function import Layer, _Backward, spike_train
+from snnplug.learning.function import Backward, Layer, spike_train
 from snnplug.learning.rules import HM2BP, STRSBP, Counts, Rule
 from snnplug.learning.synapses import Dense
 from tests.learning import stepwise
@@ -300,7 +300,7 @@ class _FixedPoint(torch.autograd.Function):
         counts = Counts(x, o, o, 1)
         unused = SpikeTrains(o.unsqueeze(0))
         layer = Layer(Dense(), DYNAMICS, STRSBP())
-        backward = _Backward(layer, unused, unused, weight, recurrent)
+        backward = Backward(layer, unused, unused, weight, recurrent)
         solved = backward._solved(grad / DYNAMICS.threshold, pairs, counts, left)
         return (solved * f) @ (weight * from_x), None, None, None, None
 

@@ -44,9 +44,10 @@ def to_nir(network: nn.Module, frames: Tensor, dt_s: float = DT_S, strict: bool 
     ``graded_spikes_factor``        ``Scale`` behind the neurons
     ==============================  ============================================================
 
-    Dropout is left out. Scalar parameters become one value per neuron: their shape is NIR's type.
-    :math:`\beta = 1 - \Delta t / \tau`, as in snnTorch; what :math:`\Delta t` is does not matter if
-    who reads it takes the same.
+    Dropout is left out. Weights of 0 stand between the groups of a convolution, and around a kernel
+    that is not square where they make it one: nir infers wrong shapes of others. Scalar parameters
+    become one value per neuron: their shape is NIR's type. :math:`\beta = 1 - \Delta t / \tau`, as
+    in snnTorch; what :math:`\Delta t` is does not matter if who reads it takes the same.
 
     NIR's reset sets a membrane to 0 in the step of the spike: ``reset_mechanism="zero"`` with
     ``reset_delay=False``, and for ``Leaky`` with either. Every node carries its reset in its
@@ -113,15 +114,25 @@ def write_nir(
     graph, foreign = _graph(network, frames, dt_s)
     if foreign and strict:
         raise ArgumentError(f"{_reset_note(foreign)}; or export without strict")
+    from snnplug.backends.export.nir_convolutions import is_inferred
     from snnplug.backends.export.nir_network import read_nir
 
+    notes = [_reset_note(foreign)] if foreign else []
+    convolutions = [(n, c) for n, c in graph.nodes.items() if type(c).__name__ == "Conv2d"]
+    if unread := [name for name, node in convolutions if not is_inferred(node)]:
+        notes.append(
+            f"nir infers the shapes of {', '.join(unread)} wrongly when it reads the file: others "
+            "need nir.read(path, type_check=False), snnplug does not; or take a square kernel"
+        )
+        if strict:
+            raise ArgumentError(f"{notes[-1]}; or export without strict")
     with replacing(path) as partial:
         needs("nir", "nir", "NIR").write(partial, graph)
         with untouched(network), torch.no_grad():
             network.eval()
             expected = first(over_time(network, frames)(frames))
             found = read_nir(partial)(frames)
-    return compared(path, expected, found, _reset_note(foreign) if foreign else "")
+    return compared(path, expected, found, "\n".join(notes))
 
 
 def _graph(network: nn.Module, frames: Tensor, dt_s: float) -> tuple[Any, list[str]]:

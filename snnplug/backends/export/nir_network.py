@@ -42,7 +42,7 @@ def read_nir(path: str | Path, dt_s: float | None = None) -> SpikingSequential:
     if not Path(path).is_file():
         raise DataNotFoundError(f"there is no file {path}")
     try:
-        graph = needs("nir", "nir", "NIR").read(path)
+        graph = _checked(needs("nir", "nir", "NIR").read(path, type_check=False))
     except (OSError, KeyError, ValueError, AssertionError, TypeError) as error:
         raise ArgumentError(f"{path} cannot be read as NIR: {error}") from error
     return from_nir(graph, dt_s)
@@ -99,6 +99,18 @@ def from_nir(graph: Any, dt_s: float | None = None) -> SpikingSequential:
     return SpikingSequential(layers)
 
 
+def _checked(graph: Any) -> Any:
+    """Do nir's check of a graph with the types of convolutions as they are."""
+    from snnplug.backends.export.nir_convolutions import typed
+
+    for node in graph.nodes.values():
+        if _kind(node) in ("Conv1d", "Conv2d"):
+            typed(node)
+    graph.infer_types()
+    graph.check_types()
+    return graph
+
+
 def _kind(node: Any) -> str:
     return type(node).__name__
 
@@ -148,9 +160,9 @@ def _layer(name: str, node: Any, dt_s: float | None, extra: dict[str, Any]) -> n
     raise ArgumentError(f"{name} ({kind}) has no layer here")
 
 
-def _filled(layer: Any, node: Any) -> nn.Module:
+def _filled(layer: Any, node: Any, weight: Any = None) -> nn.Module:
     with torch.no_grad():
-        layer.weight.copy_(torch.as_tensor(np.asarray(node.weight)))
+        layer.weight.copy_(torch.as_tensor(np.asarray(node.weight if weight is None else weight)))
         if layer.bias is not None:
             layer.bias.copy_(torch.as_tensor(np.asarray(node.bias)))
     module: nn.Module = layer
@@ -158,24 +170,25 @@ def _filled(layer: Any, node: Any) -> nn.Module:
 
 
 def _convolution(node: Any, kept: dict[str, Any]) -> nn.Module:
+    from snnplug.backends.export.nir_convolutions import original
+
     two = _kind(node) == "Conv2d"
     conv: Any = nn.Conv1d
     if two:
         conv = SpikeConv2d if kept.get("layer") == "SpikeConv2d" else nn.Conv2d
-    weight, groups = np.asarray(node.weight), int(node.groups)
+    weight, padding, groups = original(node)
     each = _pair if two else int
-    padding = node.padding if isinstance(node.padding, str) else each(node.padding)
     layer = conv(
         weight.shape[1] * groups,
         weight.shape[0],
         weight.shape[2:],
         stride=each(node.stride),
-        padding=padding,
+        padding=padding if isinstance(padding, str) else each(padding),
         dilation=each(node.dilation),
         groups=groups,
         bias=bool(kept.get("bias", True)),
     )
-    return _filled(layer, node)
+    return _filled(layer, node, weight)
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -200,16 +213,19 @@ def _recurrent(name: str, graph: Any, dt_s: float | None) -> nn.Module:
     if _kind(weight) == "Scale":
         own: dict[str, Any] = {"all_to_all": False, "V": _single(weight.scale)}
         return _neuron(name, node, dt_s, extra, own)
+    values = None
     if _kind(weight) == "Conv2d":
-        channels, _, *kernel = np.asarray(weight.weight).shape
-        own = {"conv2d_channels": channels, "kernel_size": tuple(kernel)}
+        from snnplug.backends.export.nir_convolutions import original
+
+        values, _, _ = original(weight)
+        own = {"conv2d_channels": len(values), "kernel_size": values.shape[2:]}
     else:
         own = {"linear_features": len(weight.weight)}
     neuron = _neuron(name, node, dt_s, extra, own)
     recurrent: Any = neuron.recurrent
     if _kind(weight) == "Linear":
         recurrent.bias = None
-    _filled(recurrent, weight)
+    _filled(recurrent, weight, values)
     return neuron
 
 

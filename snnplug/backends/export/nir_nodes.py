@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from snnplug.backends.export.chain import Link
+from snnplug.backends.export.nir_convolutions import convolution_node
 from snnplug.errors import ArgumentError
 from snnplug.kernels.dynamics import known
 from snnplug.neurons.base import SequenceNeuron
@@ -66,12 +67,11 @@ def nodes_of(link: Link, dt_s: float) -> Nodes:
         return _neurons(link, module, dt_s)
     node = _stateless(link, module)
     for side, shape in (("input", link.in_shape), ("output", link.out_shape)):
-        # Types that nir infers wrongly make a file that nobody can read.
         found = getattr(node, f"{side}_type")[side]
         if found is not None and tuple(found) != shape:
             raise ArgumentError(
                 f"{link.label}: nir {nir.version} takes its {side} for {tuple(found.tolist())}, it "
-                f"is {shape}; it knows square kernels, without groups, on inputs of that many axes"
+                f"is {shape}; put a Flatten before it"
             )
     return Nodes({link.name: node})
 
@@ -91,7 +91,7 @@ def _stateless(link: Link, module: nn.Module) -> Any:
             return nir.Linear(weight, metadata=kind)
         return nir.Affine(weight, _values(bias), metadata=kind)
     if isinstance(module, nn.Conv2d | nn.Conv1d):
-        return _convolution(link, module, kind)
+        return convolution_node(link, module)
     if isinstance(module, nn.Flatten):
         start, end = (d - 1 if d > 0 else d for d in (module.start_dim, module.end_dim))
         return nir.Flatten(np.array(link.in_shape), start, end, metadata=kind)
@@ -117,28 +117,6 @@ def _remedy(module: nn.Module) -> str:
 def _values(parameter: Tensor) -> npt.NDArray[Any]:
     """Return weights in their own precision; NIR's files keep it."""
     return parameter.detach().cpu().numpy()
-
-
-def _convolution(link: Link, module: nn.Conv1d | nn.Conv2d, kind: dict[str, Any]) -> Any:
-    if module.padding_mode != "zeros":
-        raise ArgumentError(f"{link.label} pads with {module.padding_mode!r}; NIR pads with zeros")
-    padding = module.padding
-    bias = torch.zeros(module.out_channels) if module.bias is None else module.bias
-    two = isinstance(module, nn.Conv2d)
-
-    def each(value: Any) -> Any:
-        return tuple(value) if two else value[0]
-
-    return (nir.Conv2d if two else nir.Conv1d)(
-        input_shape=each(link.in_shape[1:]),
-        weight=_values(module.weight),
-        stride=each(module.stride),
-        padding=padding if isinstance(padding, str) else each(padding),
-        dilation=each(module.dilation),
-        groups=module.groups,
-        bias=_values(bias),
-        metadata=kind | {"bias": module.bias is not None},
-    )
 
 
 def _pool(link: Link, module: nn.AvgPool2d) -> Any:

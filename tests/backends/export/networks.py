@@ -43,20 +43,36 @@ class Random:
         return network, frames
 
     def convolution(self) -> tuple[list[nn.Module], tuple[int, ...], int]:
-        planes, side = self.draw.randint(1, 3), self.draw.randint(5, 8)
-        conv = self.draw.choice((nn.Conv2d, sp.SpikeConv2d))
-        padding: Any = self.draw.choice((0, 1, "same", "valid"))
-        stride = 1 if isinstance(padding, str) else self.draw.choice((1, 2))
-        bias = self.draw.random() < 0.6
-        layers: list[nn.Module] = [conv(2, planes, 3, padding=padding, stride=stride, bias=bias)]
-        shape = layers[0](torch.zeros(1, 2, side, side)).shape[1:]
+        """Return a convolution of any kind and what follows it, often not square and in groups."""
+        draw, side = self.draw, self.draw.randint(5, 8)
+        groups = draw.choice((1, 1, 2))
+        planes = draw.randint(1, 3) * groups
+
+        def each(*values: int) -> tuple[int, int]:
+            return draw.choice(values), draw.choice(values)
+
+        conv: Any = draw.choice((nn.Conv2d, sp.SpikeConv2d)) if groups == 1 else nn.Conv2d
+        kernel, dilation = (
+            draw.choice(((3, 3), each(1, 2, 3, 4))),
+            draw.choice(((1, 1), each(1, 2))),
+        )
+        padding: Any = draw.choice((0, 1, each(0, 1, 2), "same", "valid"))
+        if padding == "same":  # the reader of the tests pads evenly
+            kernel = draw.choice(((3, 3), (3, 1), (1, 3)))
+        if conv is sp.SpikeConv2d:
+            dilation = (1, 1)
+        stride: Any = 1 if isinstance(padding, str) else draw.choice((1, each(1, 2)))
+        given = {"padding": padding, "stride": stride, "dilation": dilation, "groups": groups}
+        frame = (2, max(side, 7), side + draw.randint(2, 3))
+        layers: list[nn.Module] = [conv(2, planes, kernel, bias=draw.random() < 0.6, **given)]
+        shape = layers[0](torch.zeros(1, *frame)).shape[1:]
         layers.append(self.neuron(tuple(shape)))
         if min(shape[1:]) >= 2 and self.draw.random() < 0.7:
             sums = self.draw.choice((None, 1))
             layers.append(nn.AvgPool2d(2, self.draw.choice((1, 2)), divisor_override=sums))
         layers.append(nn.Flatten())
-        width = sp.SpikingSequential(*layers)(torch.zeros(1, 1, 2, side, side)).shape[-1]
-        return layers, (2, side, side), width
+        width = sp.SpikingSequential(*layers)(torch.zeros(1, 1, *frame)).shape[-1]
+        return layers, frame, width
 
     def neuron(self, shape: tuple[int, ...]) -> nn.Module:
         """Return neurons of any kind, with parameters for all or one each."""

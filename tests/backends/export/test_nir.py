@@ -33,9 +33,13 @@ def spikes(network: nn.Module, frames: Tensor) -> Tensor:
 
 
 def test_a_hundred_random_networks_come_back_bit_for_bit(tmp_path: Path) -> None:
-    fired = 0
+    fired, grouped, oblong = 0, 0, 0
     for seed in range(100):
         network, frames = Random(seed, native=False).network()
+        for conv in network:
+            if isinstance(conv, nn.Conv2d):
+                grouped += conv.groups > 1
+                oblong += len({*conv.kernel_size}) > 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NIRResetWarning)
             graph = to_nir(network, frames)
@@ -48,6 +52,7 @@ def test_a_hundred_random_networks_come_back_bit_for_bit(tmp_path: Path) -> None
         assert torch.equal(spikes(again, frames), expected), f"seed {seed}: {network}"
         fired += bool(expected.any())
     assert fired > 80
+    assert min(grouped, oblong) > 8
 
 
 def test_a_hundred_native_networks_spike_alike_in_a_reader_of_the_equations() -> None:
@@ -61,6 +66,70 @@ def test_a_hundred_native_networks_spike_alike_in_a_reader_of_the_equations() ->
             assert np.array_equal(found, expected[:, sample].numpy()), f"seed {seed}: {network}"
         fired += bool(expected.any())
     assert fired > 80
+
+
+IMAGES = (torch.rand(20, 3, 4, 7, 9, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ({"groups": 4, "kernel_size": 3}, (3, 3)),
+        ({"groups": 2, "kernel_size": (1, 3), "padding": (0, 2), "dilation": (1, 2)}, (3, 3)),
+        ({"kernel_size": (4, 2), "stride": (2, 1)}, (4, 4)),
+        ({"kernel_size": (3, 2), "stride": (1, 2), "padding": "valid"}, (3, 3)),
+        ({"kernel_size": (3, 1), "padding": "same", "groups": 2}, (3, 1)),
+        ({"kernel_size": (3, 2), "stride": (2, 1), "dilation": (1, 2)}, (4, 4)),
+    ],
+)
+def test_groups_and_kernels_that_are_not_square_reach_every_reader(
+    given: dict[str, Any], written: tuple[int, int], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = sp.SpikingSequential(
+        nn.Conv2d(4, 8, **given), sp.Leaky(beta=0.8, threshold=0.2, **ZERO)
+    )
+    expected = spikes(network, IMAGES)
+    assert 0 < expected.mean() < 1
+    assert write_nir(tmp_path / "net.nir", network, IMAGES, strict=True).note == ""
+    layer: Any = read_nir(tmp_path / "net.nir")[0]
+    assert (layer.groups, layer.kernel_size) == (network[0].groups, network[0].kernel_size)
+    for check in (True, False):
+        graph = nir.read(tmp_path / "net.nir", type_check=check)
+        assert graph.nodes["0"].weight.shape == (8, 4, *written)
+        for sample in range(3):
+            found = imported(graph, IMAGES[:, sample])
+            torch.testing.assert_close(found, expected[:, sample], rtol=0, atol=0)
+
+
+def test_a_kernel_that_no_square_replaces_is_written_for_readers_without_the_check(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    network = sp.SpikingSequential(
+        nn.Conv2d(4, 8, (3, 2)), sp.Leaky(beta=0.8, threshold=0.2, **ZERO)
+    )
+    expected = spikes(network, IMAGES)
+    path = tmp_path / "net.nir"
+    with pytest.raises(ArgumentError, match=r"the shapes of 0 wrongly.*or export without strict"):
+        write_nir(path, network, IMAGES, strict=True)
+    assert not path.exists()
+    assert "need nir.read(path, type_check=False)" in write_nir(path, network, IMAGES).note
+    assert torch.equal(spikes(read_nir(path), IMAGES), expected)
+    with pytest.raises(ValueError, match="type mismatch"):
+        nir.read(path)
+    assert torch.equal(imported(nir.read(path, type_check=False), IMAGES[:, 0]), expected[:, 0])
+
+
+def test_files_whose_shapes_do_not_fit_are_refused(tmp_path: Path) -> None:
+    one = np.ones(5)
+    lif = nir.LIF(tau=2e-4 * one, r=2 * one, v_leak=0 * one, v_threshold=one)
+    nodes = {"input": nir.Input([4]), "a": nir.Linear(np.ones((4, 4))), "b": lif}
+    edges = [("input", "a"), ("a", "b"), ("b", "output")]
+    graph = nir.NIRGraph(nodes | {"output": nir.Output([5])}, edges, type_check=False)
+    nir.write(tmp_path / "net.nir", graph)
+    with pytest.raises(ArgumentError, match=r"cannot be read as NIR: .*type mismatch"):
+        read_nir(tmp_path / "net.nir")
 
 
 def imported(graph: Any, frames: Tensor) -> Tensor:
@@ -244,11 +313,12 @@ def test_what_nir_has_no_node_for_is_named_with_the_remedy(layer: nn.Module, mes
         (nn.AvgPool2d(3, ceil_mode=True), "rounds up"),
         (nn.AvgPool2d(2, divisor_override=3), "divides by another number"),
         (nn.AvgPool2d(2, padding=1, count_include_pad=False), "set count_include_pad"),
-        (nn.Conv2d(2, 2, 3, groups=2), r"takes its input for \(1, 8, 8\), it is \(2, 8, 8\)"),
-        (nn.Conv2d(2, 2, (3, 2)), "it knows square kernels"),
         (nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), "pads with 'circular'"),
         (nn.BatchNorm2d(2), "right behind a Linear or Conv2d"),
-        (nn.Linear(8, 3), "on inputs of that many axes"),
+        (
+            nn.Linear(8, 3),
+            r"takes its input for \(8,\), it is \(2, 8, 8\); put a Flatten before it",
+        ),
     ],
 )
 def test_what_nir_cannot_say_of_images_is_named(layer: nn.Module, message: str) -> None:
