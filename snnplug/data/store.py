@@ -107,7 +107,7 @@ class EventStore:
         sites_at = fmt.HEAD_BYTES + 4 * count
         site = raw[sites_at : sites_at + count * self._dtype.itemsize].view(self._dtype)
         if not self._checked[index]:
-            self._check(index, raw, site)
+            self._check(index, raw, t, site)
         return t, site
 
     def recordings(self, indices: npt.NDArray[np.int64]) -> Located:
@@ -123,10 +123,15 @@ class EventStore:
             self.starts[indices] + fmt.HEAD_BYTES,
             self.num_events[indices],
             self._dtype,
+            in_order=True,
         )
 
     def _check(
-        self, index: int, raw: npt.NDArray[np.uint8], site: npt.NDArray[np.unsignedinteger]
+        self,
+        index: int,
+        raw: npt.NDArray[np.uint8],
+        t: npt.NDArray[np.uint32],
+        site: npt.NDArray[np.unsignedinteger],
     ) -> None:
         stated = (self.num_events[index], index, self.labels[index], self.last_us[index])
         content = raw.tobytes()
@@ -136,7 +141,7 @@ class EventStore:
             whole = same and fmt.record_is_whole(content)
         except ValueError:
             whole = False
-        if not whole or (site >= prod(self.sensor_size)).any():
+        if not whole or (site >= prod(self.sensor_size)).any() or (t[1:] < t[:-1]).any():
             raise DataError(
                 f"{self.path}: recording {index} is damaged; delete the file and pack again"
             )

@@ -29,6 +29,9 @@ SiteMap = npt.NDArray[np.int32]
 
 # Up to here float32 counts without rounding; uint8 ends earlier.
 _MOST = {torch.float32: 2**24, torch.uint8: 255}
+# From so many bytes on frames go past the caches: what was there before is rarely in them any more,
+# and would have to be read first.
+_STREAM_FROM = 1 << 20
 # Columns of the fates, as `Fate` of native/kernels.h.
 _KEPT, _BEFORE, _AFTER, _CLIPPED, _MASKED, _UNSORTED, _FOREIGN, _FATES = 0, 1, 2, 3, 4, 6, 7, 8
 #: Reasons that a map can have to mask a site: it is outside the crop, or was moved out of it.
@@ -61,6 +64,8 @@ class _Frames(ctypes.Structure):
         ("most", ctypes.c_int64),
         ("site_bytes", ctypes.c_int32),
         ("is_uint8", ctypes.c_int32),
+        ("in_order", ctypes.c_int32),
+        ("streams", ctypes.c_int32),
         ("times", ctypes.c_void_p),
         ("where", ctypes.c_void_p),
         ("maps", ctypes.c_void_p),
@@ -241,6 +246,8 @@ def _native(
         task.most,
         size,
         task.dtype == torch.uint8,
+        isinstance(pairs, Located) and pairs.in_order,
+        out.nbytes >= _STREAM_FROM,
         times.ctypes.data,
         where.ctypes.data,
         None if places is None else places.ctypes.data,

@@ -21,6 +21,7 @@ class Located(Sequence[Recording]):
         at: Where the times of each begin, a multiple of four.
         events: How many each has; what they take lies within ``raw``.
         dtype: Of the sites, uint16 or uint32.
+        in_order: Times are known to ascend.
 
     Example:
         >>> raw = np.array([5, 0, 0, 0, 7, 0], dtype=np.uint8)
@@ -33,6 +34,7 @@ class Located(Sequence[Recording]):
     at: npt.NDArray[np.int64]
     events: npt.NDArray[np.int64]
     dtype: np.dtype[Any]
+    in_order: bool = False
 
     def __len__(self) -> int:
         """Return the number of recordings."""
@@ -47,7 +49,7 @@ class Located(Sequence[Recording]):
     def __getitem__(self, b: int | slice) -> Recording | Located:
         """Return times and sites of one, as views; or some of the recordings."""
         if isinstance(b, slice):
-            return Located(self.raw, self.at[b], self.events[b], self.dtype)
+            return Located(self.raw, self.at[b], self.events[b], self.dtype, self.in_order)
         at, events = int(self.at[b]), int(self.events[b])
         middle = at + 4 * events
         sites = self.raw[middle : middle + events * self.dtype.itemsize]

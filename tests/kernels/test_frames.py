@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +135,35 @@ def test_large_batches_pass_the_caches_and_are_the_same(isa: int, dtype: torch.d
         library.snp_use_isa(2) or library.snp_use_isa(1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_lines_that_rows_share_hold_both_for_any_batch_and_threads(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of 513 … 800 values begin anywhere in a line; threads write runs of them."""
+    module: Any = importlib.import_module("snnplug.kernels.frames")
+    monkeypatch.setattr(module, "_STREAM_FROM", 0)
+    rng, before = np.random.default_rng(3), torch.get_num_threads()
+    try:
+        for case in range(30):
+            torch.set_num_threads(1 + case % 3)
+            sites, batch = int(rng.integers(513, 800)), []
+            for _ in range(int(rng.integers(1, 40))):
+                t = np.sort(rng.integers(0, 90, int(rng.integers(0, 700)))).astype(np.uint32)
+                batch.append((t, rng.integers(0, sites, len(t), np.uint16)))
+            task = _Task(sites, sites, 4, 80, 5, 255, dtype)
+            expected = torch.empty(4, len(batch), sites, dtype=dtype)
+            _reference(batch, None, task, expected)
+            # As much again on both sides, which has to stay.
+            around = torch.full((3 * expected.numel(),), 77, dtype=dtype)
+            out = around[expected.numel() : 2 * expected.numel()].view(expected.shape)
+            frames(batch, sites, 4, 80, 5, 255, dtype, out=out)
+            assert torch.equal(out, expected)
+            assert (around[: expected.numel()] == 77).all()
+            assert (around[2 * expected.numel() :] == 77).all()
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_recordings_of_one_array_need_no_views_of_their_own() -> None:
     rng, raw, batch = np.random.default_rng(1), bytearray(8), []
     at = []
@@ -148,6 +179,7 @@ def test_recordings_of_one_array_need_no_views_of_their_own() -> None:
     assert torch.equal(out, expected)
     assert np.array_equal(np.stack(counts), np.stack(same))
     assert torch.equal(frames(held[1:], 5, 7, 90)[0], expected[:, 1:])
+    assert torch.equal(frames(replace(held, in_order=True), 5, 7, 90)[0], expected)
     assert np.array_equal(held[2][1], batch[2][1])
 
 

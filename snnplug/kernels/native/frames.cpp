@@ -3,28 +3,18 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
+#include "frame_rows.h"
 #include "kernels.h"
-#include "stream.h"
 
 namespace snp {
 namespace SNP_ISA {
 namespace {
 
-// From here on the output does not stay in the caches until it is read.
-constexpr int64_t kStreamFrom = 1 << 20;
 // Times that are compared with the end of a bin at once.
 constexpr int64_t kAtOnce = 16;
-constexpr int64_t kAhead = 3;
 // As long as no count is above this, bytes take so many more events that it is worth the look.
 constexpr int64_t kByte = 255, kHighByte = 192;
-
-// Counts of one bin, zero between bins. Bytes lie in the nearest cache; few recordings need more.
-struct Tiles {
-  std::vector<uint8_t> bytes;
-  std::vector<uint32_t> wide;
-};
 
 inline int64_t highest(const uint8_t* counts, int64_t sites) {
   uint8_t most = 0;
@@ -68,29 +58,6 @@ inline int64_t clip(uint32_t* counts, int64_t sites, uint32_t most) {
   int64_t kept = 0;
   for (int64_t s = 0; s < sites; ++s) kept += counts[s] = std::min(counts[s], most);
   return kept;
-}
-
-// Writes the counts of one bin and clears them.
-template <class Count, class Value>
-void write_row(Count* counts, int64_t sites, bool streams, Value* out) {
-  int64_t s = 0;
-  const auto move = [&](Value* to, int64_t k) {
-    *to = static_cast<Value>(counts[k]);
-    counts[k] = 0;
-  };
-  if (streams) {
-    for (; s < sites && reinterpret_cast<uintptr_t>(out + s) % kLine; ++s) move(out + s, s);
-    // In blocks, which compilers widen in whole vectors; line by line they do not.
-    constexpr int64_t kBlock = 4 * kLine / static_cast<int64_t>(sizeof(Value));
-    alignas(kLine) Value block[kBlock];
-    for (; s + kBlock <= sites; s += kBlock) {
-      for (int64_t k = 0; k < kBlock; ++k) block[k] = static_cast<Value>(counts[s + k]);
-      std::memset(counts + s, 0, kBlock * sizeof(Count));
-      for (int64_t k = 0; k < kBlock; k += kLine / static_cast<int64_t>(sizeof(Value)))
-        stream_line(out + s + k, block + k);
-    }
-  }
-  for (; s < sites; ++s) move(out + s, s);
 }
 
 template <class Site>
@@ -137,10 +104,11 @@ int64_t count(const Frames& f, const Site* site, const int32_t* map, int64_t eve
   return shown;
 }
 
-template <class Site, class Value, bool kMapped>
-void bin(const Frames& f, const Site* site, const int32_t* map, int64_t events, Tiles& tiles,
-         bool streams, Value* out, int64_t* fates) {
-  uint8_t* counts = tiles.bytes.data();
+// Counts and clips the events of one bin in bytes, which are zero before. False where they do not
+// reach: then the counts are in `wide`, and the bytes zero again.
+template <class Site, bool kMapped>
+bool tally(const Frames& f, const Site* site, const int32_t* map, int64_t events, uint8_t* counts,
+           std::vector<uint32_t>& wide, int64_t* fates) {
   int64_t done = 0, shown = 0, top = 0;
   // No count can pass 255 before so many more events as are between it and the highest.
   do {
@@ -152,18 +120,24 @@ void bin(const Frames& f, const Site* site, const int32_t* map, int64_t events, 
   if (done == events) {
     if (shown > f.most)
       fates[kClipped] += shown - clip(counts, f.sites, std::min<int64_t>(f.most, kByte));
-    write_row(counts, f.sites, streams, out);
-    return;
+    return true;
   }
-  tiles.wide.resize(f.sites);
-  uint32_t* wide = tiles.wide.data();
-  for (int64_t s = 0; s < f.sites; ++s) {
-    wide[s] = counts[s];
-    counts[s] = 0;
-  }
-  shown += count<Site, uint32_t, kMapped>(f, site + done, map, events - done, wide, fates);
-  fates[kClipped] += shown - clip(wide, f.sites, static_cast<uint32_t>(f.most));
-  write_row(wide, f.sites, streams, out);
+  wide.resize(f.sites);
+  move(counts, f.sites, wide.data());
+  shown += count<Site, uint32_t, kMapped>(f, site + done, map, events - done, wide.data(), fates);
+  fates[kClipped] += shown - clip(wide.data(), f.sites, static_cast<uint32_t>(f.most));
+  return false;
+}
+
+// The frame of one bin of a recording.
+template <class Site, class Value, bool kMapped>
+void bin(const Frames& f, const Site* site, const int32_t* map, int64_t events, const Row& row,
+         Tiles& tiles, Value* out, int64_t* fates) {
+  uint8_t* counts = tiles.counts(out);
+  if (tally<Site, kMapped>(f, site, map, events, counts, tiles.wide, fates))
+    write_row(counts, f.sites, row, tiles, out);
+  else
+    write_row(tiles.wide.data(), f.sites, row, tiles, out);
 }
 
 // Asks for one of `parts` of the events of a recording, which come from a file, page by page.
@@ -184,39 +158,32 @@ void fetch(const Frames& f, int64_t b, int64_t part, int64_t parts) {
 }
 
 template <class Site, class Value, bool kMapped>
-void accumulate(const Frames& f, int64_t b, int64_t first, int64_t last, Tiles& tiles,
+void accumulate(const Frames& f, int64_t b, int64_t first, int64_t last, Row row, Tiles& tiles,
                 int64_t* fates) {
   const auto* t = reinterpret_cast<const uint32_t*>(f.times[b]);
   const auto* site = reinterpret_cast<const Site*>(f.where[b]);
   const auto* map = kMapped ? reinterpret_cast<const int32_t*>(f.maps[b]) : nullptr;
   Value* out = static_cast<Value*>(f.output) + b * f.sites;
   const int64_t stride = f.batch * f.sites;
-  const bool streams = f.steps * stride * static_cast<int64_t>(sizeof(Value)) >= kStreamFrom;
   for (int64_t k = 0, j = first; k < f.steps; ++k, out += stride) {
     // The first time of the next bin: u * steps / duration is below k + 1 before it.
     const int64_t next = ((k + 1) * f.duration_us + f.steps - 1) / f.steps + f.start_us;
     const int64_t end = bin_end(t, j, last, next);
-#if defined(__GNUC__)
-    // A row shares its first and last line with its neighbours: what is not written as a whole has
-    // to be there, and all that is written later waits for it.
-    if (k + kAhead < f.steps) {
-      __builtin_prefetch(out + kAhead * stride, 1);
-      __builtin_prefetch(out + kAhead * stride + f.sites - 1, 1);
-    }
-#endif
-    bin<Site, Value, kMapped>(f, site + j, map, end - j, tiles, streams, out, fates);
+    row.bin = k;
+    bin<Site, Value, kMapped>(f, site + j, map, end - j, row, tiles, out, fates);
     fetch<Site>(f, b + 1, k, f.steps);
     j = end;
   }
 }
 
 template <class Site, class Value>
-void frame(const Frames& f, int64_t b, Tiles& tiles) {
+void frame(const Frames& f, int64_t b, const Row& row, Tiles& tiles) {
   const auto* t = reinterpret_cast<const uint32_t*>(f.times[b]);
   const auto* site = reinterpret_cast<const Site*>(f.where[b]);
   const int64_t events = f.events[b];
   int64_t fates[kFates] = {};
-  fates[kUnsorted] = !is_sorted(t, events);
+  fates[kUnsorted] = !f.in_order && !is_sorted(t, events);
+  // Always: what lies in a file may have changed, and must not be written elsewhere.
   fates[kForeign] = events && largest(site, events) >= f.sensor;
   if (!fates[kUnsorted] && !fates[kForeign]) {
     const int64_t end = f.start_us + f.duration_us;
@@ -226,8 +193,8 @@ void frame(const Frames& f, int64_t b, Tiles& tiles) {
                                           [](uint32_t u, int64_t v) { return u < v; }) - t;
     fates[kBefore] = first;
     fates[kAfter] = events - last;
-    f.maps ? accumulate<Site, Value, true>(f, b, first, last, tiles, fates)
-           : accumulate<Site, Value, false>(f, b, first, last, tiles, fates);
+    f.maps ? accumulate<Site, Value, true>(f, b, first, last, row, tiles, fates)
+           : accumulate<Site, Value, false>(f, b, first, last, row, tiles, fates);
     fates[kKept] = last - first - fates[kClipped];
     for (int k = 0; k < kMasks; ++k) fates[kKept] -= fates[kMasked + k];
   }
@@ -237,16 +204,25 @@ void frame(const Frames& f, int64_t b, Tiles& tiles) {
 }  // namespace
 
 void frames(const Frames& f, int threads) {
+  const int64_t row_bytes = f.sites * (f.is_uint8 ? 1 : sizeof(float));
+  const bool streams = f.streams && row_bytes >= kStreamedRow;
+  // So many, one after the other, are worth the two lines that they share with others in each bin.
+  const int64_t run = threads > 1 ? std::clamp<int64_t>(f.batch / (2 * threads), 1, 16) : f.batch;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
-    Tiles tiles;
-    tiles.bytes.resize(f.sites);
+    Tiles tiles(f.sites, f.steps, streams);
 #pragma omp for schedule(dynamic)
-    for (int64_t b = 0; b < f.batch; ++b) {
-      if (f.site_bytes == 2)
-        f.is_uint8 ? frame<uint16_t, uint8_t>(f, b, tiles) : frame<uint16_t, float>(f, b, tiles);
-      else
-        f.is_uint8 ? frame<uint32_t, uint8_t>(f, b, tiles) : frame<uint32_t, float>(f, b, tiles);
+    for (int64_t from = 0; from < f.batch; from += run) {
+      const int64_t to = std::min(from + run, f.batch);
+      for (int64_t b = from; b < to; ++b) {
+        const Row row{0, b == from, b + 1 == to};
+        if (f.site_bytes == 2)
+          f.is_uint8 ? frame<uint16_t, uint8_t>(f, b, row, tiles)
+                     : frame<uint16_t, float>(f, b, row, tiles);
+        else
+          f.is_uint8 ? frame<uint32_t, uint8_t>(f, b, row, tiles)
+                     : frame<uint32_t, float>(f, b, row, tiles);
+      }
     }
     finish_streams();
   }

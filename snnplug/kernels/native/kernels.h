@@ -187,6 +187,8 @@ struct Frames {
   int64_t most;           // a value of the output is clipped to this
   int32_t site_bytes;     // 2 or 4
   int32_t is_uint8;       // else float32
+  int32_t in_order;       // times are known to ascend: no need to look
+  int32_t streams;        // the output goes past the caches
   const uint64_t* times;  // (batch), addresses of uint32 µs
   const uint64_t* where;  // (batch), addresses of the sites, below `sensor`
   const uint64_t* maps;   // (batch), addresses of int32 (sensor): the site in the frame, or `sites` + r

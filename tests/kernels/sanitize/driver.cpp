@@ -305,10 +305,11 @@ void frames(int64_t batch, int64_t steps, int64_t sensor, int64_t most, int thre
   }
   Array floats(steps * batch * sensor);
   std::vector<uint8_t> bytes(floats.size());
-  for (int options = 0; options < 8; ++options) {
-    const bool small = options & 1, uint8 = options & 2, mapped = options & 4;
+  const bool in_order = batch < 4;
+  for (int options = 0; options < 16; ++options) {
+    const bool small = options & 1, uint8 = options & 2, mapped = options & 4, streams = options & 8;
     const snp::Frames args{batch, steps, mapped ? sites : sensor, sensor, 100, 1000, most,
-                           small ? 2 : 4, uint8, time_at.data(),
+                           small ? 2 : 4, uint8, in_order, streams, time_at.data(),
                            small ? narrow_at.data() : wide_at.data(), mapped ? map_at.data() : nullptr,
                            events.data(),
                            uint8 ? static_cast<void*>(bytes.data()) : floats.data(), fates.data()};
@@ -412,7 +413,7 @@ void kernels(int threads) {
   for (const int64_t features : {1, 17, 130})
     for (const int64_t columns : {1, 16, 33}) step(features, columns);
   for (const int64_t batch : {1, 10}) frames(batch, 7, 30, batch == 1 ? 1 : 255, threads);
-  frames(3, 40, 3001, 1, threads);  // large enough to go past the caches
+  frames(3, 4, 3001, 1, threads);  // rows long enough to go past the caches
   for (const int64_t count : {0, 1, 70000, 400001}) arrive(count, threads);
   for (const int64_t count : {0, 1, 40, 60}) events(count, 17, 9);
 }
