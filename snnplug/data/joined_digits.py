@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 # Silence between two digits, in µs, from the one to the other: ours, no measure of speech.
 _PAUSE_US = 50_000, 200_000
+_EVENT = np.dtype([("x", np.int64), ("t", np.int64)])
+# As kept in memory: channels are below 64, times have 32 bits of µs.
+_SMALL = np.dtype([("x", np.uint8), ("t", np.uint32)])
 
 
 class JoinedDigits:
@@ -45,6 +48,7 @@ class JoinedDigits:
         #: Speaker of each recording.
         self.speakers = utterances.speakers
         self.targets = [-1] * len(utterances)
+        self._read: dict[int, npt.NDArray[np.void]] = {}
         self.title = f"{utterances.title}, 1 to {most} joined"
         speakers = np.array(self.speakers)
         of_speaker = {name: np.flatnonzero(speakers == name) for name in set(self.speakers)}
@@ -72,9 +76,15 @@ class JoinedDigits:
         events: list[npt.NDArray[np.void]] = []
         end = 0
         for k in self._parts[index]:
-            part = self.utterances[k][0].copy()
+            part = self._utterance(k)
             start = end + int(rng.integers(*_PAUSE_US)) if events else 0
             part["t"] += start
             end = int(part["t"][-1]) if len(part) else start
             events.append(part)
         return np.concatenate(events), -1
+
+    def _utterance(self, k: int) -> npt.NDArray[np.void]:
+        """Return an utterance: each is in three recordings on average, and takes long to read."""
+        if k not in self._read:
+            self._read[k] = self.utterances[k][0].astype(_SMALL)
+        return self._read[k].astype(_EVENT)

@@ -54,6 +54,7 @@ def test_ntidigits_recipe_learns_spoken_digits(capsys: pytest.CaptureFixture[str
 @needs_cochlea
 def test_recipe_learns_sequences_of_digits(capsys: pytest.CaptureFixture[str]) -> None:
     short = ["--data.root", str(SNNPLUG_DATA), "--trainer.max_epochs", "4"]
+    short += ["--trainer.check_val_every_n_epoch", "4"]
     assert main(["fit", "-c", "ntidigits_sequences", *short]) == 0
     found = re.search(r"test word errors +([\d.]+) %", capsys.readouterr().out)
     assert found
