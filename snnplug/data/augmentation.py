@@ -128,6 +128,11 @@ class Augmentation:
             )
 
     @property
+    def is_moving_only(self) -> bool:
+        """Whether every recording keeps its events as they are, at most in other places."""
+        return not (self.reverse or self.jitter_us or self.drop or self.is_mixing)
+
+    @property
     def is_mixing(self) -> bool:
         """Whether recordings are mixed, so that targets are :class:`~snnplug.mixed.Mixed`."""
         return self.mix + self.cut_mix > 0
@@ -148,7 +153,7 @@ class Augmentation:
 
     def is_none(self) -> bool:
         """Whether nothing is ever changed."""
-        return self == Augmentation()
+        return self == _NONE
 
     def __call__(
         self,
@@ -165,6 +170,26 @@ class Augmentation:
             window_us: Start and length of the window.
             rng: What is drawn from.
         """
+        chance_reverse, move = self._draw(layout, rng)
+        if chance_reverse < self.reverse:
+            recording = _reversed(recording, layout, window_us)
+        if self.jitter_us:
+            t, site = recording
+            moved = t + np.rint(rng.normal(0.0, self.jitter_us, len(t)))
+            recording = in_order(np.clip(moved, 0, _LAST_US).astype(np.uint32), site)
+        thinned = 0
+        if self.drop:
+            t, site = recording
+            kept = rng.random(len(t)) >= self.drop
+            recording = t[kept], site[kept]
+            thinned = len(t) - len(recording[0])
+        return recording, thinned, move
+
+    def move(self, layout: Layout, rng: np.random.Generator) -> Move:
+        """Return how the events of a recording are to be moved, as a call does."""
+        return self._draw(layout, rng)[1]
+
+    def _draw(self, layout: Layout, rng: np.random.Generator) -> tuple[float, Move]:
         # Always the same number of draws before those per event: one option does not change what
         # another draws. And in one call, which takes less time than what is done with them.
         chance_reverse, chance_flip, *places = rng.random(6).tolist()
@@ -178,19 +203,10 @@ class Augmentation:
             )
         if height == 1:
             dy = top = 0
-        if chance_reverse < self.reverse:
-            recording = _reversed(recording, layout, window_us)
-        if self.jitter_us:
-            t, site = recording
-            moved = t + np.rint(rng.normal(0.0, self.jitter_us, len(t)))
-            recording = in_order(np.clip(moved, 0, _LAST_US).astype(np.uint32), site)
-        thinned = 0
-        if self.drop:
-            t, site = recording
-            kept = rng.random(len(t)) >= self.drop
-            recording = t[kept], site[kept]
-            thinned = len(t) - len(recording[0])
-        return recording, thinned, Move(dx, dy, chance_flip < self.flip, (left, top, self.cut_px))
+        return chance_reverse, Move(dx, dy, chance_flip < self.flip, (left, top, self.cut_px))
+
+
+_NONE = Augmentation()
 
 
 def _reversed(recording: Recording, layout: Layout, window_us: tuple[int, int]) -> Recording:

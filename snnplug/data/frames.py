@@ -185,11 +185,16 @@ class Framing:
             draws: Gives what is drawn from, for the recording of this place in the batch.
             out: Where the frames go, flat and of their number and dtype; None takes new memory.
         """
-        ready, moves = recordings, [STAY] * len(recordings)
+        ready: Sequence[Recording] = recordings
+        moves: Sequence[Move] | None = None
         lost = np.zeros((4, len(recordings)), dtype=np.int64)
         o, draws = self.options, None if augmentation is None else draws
-        # Else the recordings need not be made objects one by one.
-        if draws or o.refractory_us or o.background_us or o.stabilize:
+        # Where they keep their events, the recordings need not be made objects one by one.
+        if o.refractory_us or o.background_us or o.stabilize:
+            ready, moves, lost = self._changed(recordings, augmentation, draws)
+        elif draws and augmentation is not None and augmentation.is_moving_only:
+            moves = [augmentation.move(self.layout, draws(b)) for b in range(len(recordings))]
+        elif draws:
             ready, moves, lost = self._changed(recordings, augmentation, draws)
         refractory, isolated, unstable, thinned = lost
         out, counts = self._framed(ready, moves, out)
@@ -237,10 +242,11 @@ class Framing:
         return found
 
     def _framed(
-        self, recordings: Sequence[Recording], moves: Sequence[Move], out: Tensor | None
+        self, recordings: Sequence[Recording], moves: Sequence[Move] | None, out: Tensor | None
     ) -> Any:
         layout, (start, length) = self.layout, self.window_us
-        plain = layout.is_plain() and all(move == STAY for move in moves)
+        if moves is None or all(move == STAY for move in moves):
+            moves = None if layout.is_plain else [STAY] * len(recordings)
         most = self.options.most
         if most is None and self.binary:
             most = 1
@@ -252,7 +258,7 @@ class Framing:
             start,
             most,
             _DTYPES[self.options.dtype],
-            None if plain else [site_map(layout, move) for move in moves],
+            None if moves is None else [site_map(layout, move) for move in moves],
             prod(self.frame_shape),
             None if out is None else out.view(self.num_steps, len(recordings), -1),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +60,8 @@ class Layout:
         if self.downsample < 1:
             raise ArgumentError(f"downsample is {self.downsample}; it has to be at least 1")
 
-    @property
+    # Asked for with each batch, some of them for each recording.
+    @cached_property
     def axes(self) -> tuple[int, int, int]:
         """Width, height and polarities; channels are a row of one polarity."""
         if len(self.sensor_size) == 1:
@@ -74,7 +75,7 @@ class Layout:
         width, height, _ = self.axes
         return self.crop or (0, 0, width, height)
 
-    @property
+    @cached_property
     def frame_shape(self) -> tuple[int, ...]:
         """Polarities, height and width of one frame, or its channels."""
         _, _, across, down = self.shown
@@ -83,6 +84,7 @@ class Layout:
             return (width,)
         return (1 if self.merge_polarities else self.axes[2]), height, width
 
+    @cached_property
     def is_plain(self) -> bool:
         """Whether every site stays where it is."""
         return self == Layout(self.sensor_size)

@@ -74,8 +74,12 @@ def drawn(rng: np.random.Generator) -> Move:
 class _Given:
     """Augmentation that moves each recording as it was told."""
 
-    def __init__(self, moves: list[Move]) -> None:
+    def __init__(self, moves: list[Move], is_moving_only: bool) -> None:
         self.moves = iter(moves)
+        self.is_moving_only = is_moving_only
+
+    def move(self, *_: Any) -> Move:
+        return next(self.moves)
 
     def __call__(self, recording: Any, *_: Any) -> tuple[Any, int, Move]:
         return recording, 0, next(self.moves)
@@ -90,11 +94,11 @@ def test_10000_recordings_equal_a_loop_over_events_and_none_is_lost(
         monkeypatch.setattr(kernel.native, "library", lambda: None)
     rng = np.random.default_rng(0)
     seen = np.zeros(len(EventCounts._fields), dtype=np.int64)
-    for _ in range(1000 if natively else 100):
+    for case in range(1000 if natively else 100):
         framing, batch = random_case(rng)
         moves = [drawn(rng) for _ in batch]
         unchanged = [arrays(events, framing.sensor_size) for events in batch]
-        given: Any = _Given(moves)
+        given: Any = _Given(moves, case % 2 == 0)
         out, counts, _ = framing(unchanged, given, lambda _: rng)
         assert out.dtype == getattr(torch, framing.options.dtype)
         for b, events in enumerate(batch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ _COPY_BYTES = 1 << 26
 _COUNTED = "np.bincount of each, counts alone"
 _BATCHED = "np.bincount of each, into the same"
 _ZEROS = "the same frames filled with zeros"
+_THREADS = os.cpu_count() or 1
 
 
 def machine(repeats: int) -> Table:
@@ -67,6 +69,7 @@ def framing(files: Files, batch: int, repeats: int) -> Table:
         "uint8 widened to float32": lambda: wide.copy_(narrow),
     }
     speed = rates(medians_ms(ways, repeats, clock=time.thread_time), count)
+    speed.update(_on_all_threads(kernel, {"float32": wide, "uint8": narrow}, repeats, count))
     rows = [Row(name, rate, "/s") for name, rate in speed.items()]
     for dtype in ("float32", "uint8"):
         for other, asked in (
@@ -76,11 +79,34 @@ def framing(files: Files, batch: int, repeats: int) -> Table:
         ):
             ratio = speed[f"ours, {dtype}"] / speed[other]
             rows.append(Row(f"ours, {dtype}, to {other}", ratio, "x", ratio, asked))
+        all_threads = f"{dtype}, {_THREADS} threads"
+        ratio = speed[f"ours, {all_threads}"] / speed[f"{_ZEROS}, {all_threads}"]
+        rows.append(Row(f"ours, to zeros, {all_threads}", ratio, "x", ratio, 0.4))
     note = (
         f"{count} recordings in memory to frames `({STEPS}, B, 2, 34, 34)`, one thread, its own "
-        "time. `np.bincount` counts int64 for each; a batch of them takes another copy."
+        f"time; where it says {_THREADS} threads, by the clock. `np.bincount` has one, and counts "
+        "int64 for each; a batch of them takes another copy."
     )
     return Table("Frames: the kernel alone", note, rows)
+
+
+def _on_all_threads(
+    kernel: Callable[[torch.dtype], Callable[[], object]],
+    batches: dict[str, torch.Tensor],
+    repeats: int,
+    count: int,
+) -> dict[str, float]:
+    """Return how many a second the kernel and zero fill do, with the threads of the machine."""
+    before, suffix = torch.get_num_threads(), f"{_THREADS} threads"
+    torch.set_num_threads(_THREADS)
+    try:
+        ways: dict[str, Callable[[], object]] = {}
+        for dtype, out in batches.items():
+            ways[f"ours, {dtype}, {suffix}"] = kernel(out.dtype)
+            ways[f"{_ZEROS}, {dtype}, {suffix}"] = out.zero_
+        return rates(medians_ms(ways, repeats), count)
+    finally:
+        torch.set_num_threads(before)
 
 
 def _bincount(pair: Recording) -> np.ndarray:
