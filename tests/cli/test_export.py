@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,24 @@ import torch
 from torch import nn
 
 import snnplug as sp
-from snnplug.backends.export import NIRResetWarning, read_nir
+from snnplug.backends.export import (
+    NIRResetWarning,
+    onnx_file,
+    openvino_files,
+    program,
+    read_nir,
+)
+from snnplug.backends.export.onnx_file import save_onnx
+from snnplug.backends.export.program import traced_program
 from snnplug.backends.ipu import load_weights
+from snnplug.cli import export
 from snnplug.cli.check_ipu import example
 from snnplug.cli.export import FORMATS, write
 from snnplug.cli.main import main
 from snnplug.cli.recipes import packaged_recipes
 from snnplug.cli.trained import built, built_from
 from snnplug.errors import ArgumentError
+from snnplug.kernels import time_loop
 from tests.cli.test_training import folder as folder
 from tests.cli.test_training import launch, only_run
 
@@ -170,29 +181,84 @@ def test_a_layer_that_a_format_does_not_have_is_named(
     assert "0 (MaxPool2d): NIR has no maximum; train with nn.AvgPool2d, or export as onnx" in error
 
 
-#: Rows of the table in docs/how-to/export.md: what the formats of chains take.
-TAKES = {
-    "nir": {"quickstart", "mnist_snn_dc", "neuromorse", "ntidigits_rsnn", "ntidigits_sequences"},
-    "sanafe": {"quickstart", "mnist_snn_dc"},
-}
+def where_recipes_go() -> dict[str, dict[str, bool]]:
+    """Return the table of docs/how-to/export.md: which formats take which recipe."""
+    text = Path("docs/how-to/export.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    formats, found = [], {}
+    for first, *cells in rows:
+        if first.strip() == "recipes":
+            formats = [cell.strip(" `") for cell in cells]
+        elif formats:
+            takes = [cell.strip() == "yes" for cell in cells]
+            for name in re.findall(r"`(\w+)`", first):
+                found[name] = dict(zip(formats, takes, strict=True))
+    return found
 
 
+GOES = where_recipes_go()
+#: One of each kind of network is written in the formats that torch traces for.
+TRACED = (
+    "mnist_snn_dc", "mnist_energy_budget", "ntidigits_rsnn", "mnist_hm2bp_cnn", "ntidigits_st_rsbp",
+)  # fmt: skip
+FORMS = ("onnx", "pt2", "openvino")
+
+
+def test_the_table_has_every_recipe_and_format() -> None:
+    assert GOES.keys() == packaged_recipes().keys()
+    assert {tuple(row) for row in GOES.values()} == {tuple(FORMATS)}
+    kinds = [{tuple(GOES[name][to] for to in FORMS) for name in some} for some in (TRACED, GOES)]
+    assert kinds[0] == kinds[1]
+
+
+@pytest.fixture
+def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace and write the ONNX file once for all formats, a step per block."""
+    made: dict[str, Any] = {}
+
+    def traced(network: nn.Module, frames: torch.Tensor) -> Any:
+        if "program" not in made:
+            made["program"] = traced_program(network, frames)
+        return made["program"]
+
+    def saved(path: Path, network: nn.Module, frames: torch.Tensor) -> torch.Tensor:
+        if "onnx" not in made:
+            expected = save_onnx(path, network, frames)
+            made["onnx"] = path.read_bytes(), expected
+        content, expected = made["onnx"]
+        path.write_bytes(content)
+        return expected
+
+    for module in (program, onnx_file):
+        monkeypatch.setattr(module, "traced_program", traced)
+    for module in (onnx_file, openvino_files):
+        monkeypatch.setattr(module, "save_onnx", saved)
+    monkeypatch.setattr(time_loop, "_BLOCK", 1)
+    monkeypatch.setattr(export, "batch_size_of", lambda _: 2)
+
+
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_a_recipe_goes_where_the_table_says_or_is_refused_by_the_name_of_a_layer(
     name: str, tmp_path: Path
 ) -> None:
     subject = built_from(packaged_recipes()[name])
     subject.model.eval()
-    frames, *_ = example(subject, num_steps=4, batch_size=2)
-    for to, takes in TAKES.items():
+    frames, *_ = example(subject, num_steps=12 if "bp" in name else 4, batch_size=2)
+    for to, takes in GOES[name].items():
+        if to in FORMS and name not in TRACED:
+            continue
         given = parsed(name)
-        given.to, given.out = to, str(tmp_path / f"net{FORMATS[to]}")
+        given.to, given.out = to, str(tmp_path / f"net_{to}{FORMATS[to]}")
         given.strict, given.sample = False, 0
-        if name in takes:
+        if takes:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NIRResetWarning)
-                assert write(subject, frames, given).differing == 0
+                assert write(subject, frames, given).differing == 0, to
+            assert Path(given.out).exists()
         else:
-            with pytest.raises(ArgumentError, match=r"\((MaxPool2d|SpikeTrain\w+|R?Leaky)\)"):
+            with pytest.raises(
+                ArgumentError, match=r"MaxPool2d|SpikeTrain\w+|R?Leaky|layer of neurons"
+            ):
                 write(subject, frames, given)
-            assert not Path(given.out).exists()
+            assert not list(tmp_path.glob(f"net_{to}*"))

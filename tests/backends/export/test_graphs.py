@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 import snnplug as sp
 from snnplug.backends.export import (
     onnx_file,
+    openvino_files,
     program,
     to_program,
     write_onnx,
@@ -133,6 +135,27 @@ def test_openvino_gives_the_same_spikes(tmp_path: Path, other: tuple[Tensor, Ten
     run = openvino.compile_model(tmp_path / "net.xml", "CPU", hint)
     x, spk = other
     assert np.array_equal(run(x.numpy())["spikes"], spk.numpy())
+
+
+def test_what_openvino_cannot_read_is_refused_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file with an operator that OpenVINO does not have, in place of the network's."""
+    openvino, onnx = peer("openvino"), peer("onnx")
+
+    def foreign(path: Path, *_: Any) -> Tensor:
+        values = [onnx.helper.make_tensor_value_info(n, 1, [9, 2, 3]) for n in ("frames", "spikes")]
+        nodes = [onnx.helper.make_node("Unheard", ["frames"], ["spikes"], domain="of.nobody")]
+        graph = onnx.helper.make_graph(nodes, "net", values[:1], values[1:])
+        onnx.save(onnx.helper.make_model(graph), path)
+        return torch.zeros(9, 2, 3)
+
+    monkeypatch.setattr(openvino_files, "save_onnx", foreign)
+    version = re.escape(openvino.__version__)
+    message = rf"OpenVINO {version} cannot read the ONNX file of Skips; export it as onnx"
+    with pytest.raises(ArgumentError, match=message):
+        write_openvino(tmp_path / "net.xml", Skips(), torch.zeros(9, 2, 3))
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_packaged_network_keeps_its_currents() -> None:
