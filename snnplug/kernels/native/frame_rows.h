@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels.h"
 #include "stream.h"
 
 namespace snp {
@@ -22,7 +23,7 @@ struct alignas(kLine) Line {
 // recordings need more.
 struct Tiles {
   Tiles(int64_t sites, int64_t steps, bool streams)
-      : streams(streams), bytes(sites / kLine + 2), shared(streams ? steps : 0) {}
+      : streams(streams), bytes((sites + kMasks) / kLine + 2), shared(streams ? steps : 0) {}
 
   // Where the counts of a row begin. Those of one line of the output are one vector, also in memory:
   // a vector on two pages waits until all that was streamed has left the processor.

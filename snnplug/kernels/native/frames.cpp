@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "frame_rows.h"
 #include "kernels.h"
@@ -87,19 +88,17 @@ int64_t bin_end(const uint32_t* t, int64_t j, int64_t last, int64_t next) {
   return j + before;
 }
 
-// Adds events to the counts of their sites, and returns how many of them are shown.
+// Adds events to the counts of their sites, and returns how many of them are shown. The others have
+// counts of their own behind, zero again afterwards: which events those are is hard to foresee.
 template <class Site, class Count, bool kMapped>
 int64_t count(const Frames& f, const Site* site, const int32_t* map, int64_t events, Count* counts,
               int64_t* fates) {
+  for (int64_t j = 0; j < events; ++j) ++counts[kMapped ? map[site[j]] : site[j]];
   int64_t shown = events;
-  for (int64_t j = 0; j < events; ++j) {
-    const int64_t s = kMapped ? map[site[j]] : site[j];
-    if (!kMapped || s < f.sites) {
-      ++counts[s];
-    } else {
-      ++fates[kMasked + s - f.sites];
-      --shown;
-    }
+  for (int64_t k = 0; kMapped && k < kMasks; ++k) {
+    const int64_t masked = std::exchange(counts[f.sites + k], Count{0});
+    fates[kMasked + k] += masked;
+    shown -= masked;
   }
   return shown;
 }
@@ -122,7 +121,7 @@ bool tally(const Frames& f, const Site* site, const int32_t* map, int64_t events
       fates[kClipped] += shown - clip(counts, f.sites, std::min<int64_t>(f.most, kByte));
     return true;
   }
-  wide.resize(f.sites);
+  wide.resize(f.sites + kMasks);
   move(counts, f.sites, wide.data());
   shown += count<Site, uint32_t, kMapped>(f, site + done, map, events - done, wide.data(), fates);
   fates[kClipped] += shown - clip(wide.data(), f.sites, static_cast<uint32_t>(f.most));
