@@ -22,6 +22,7 @@ from snnplug.data.frames import EventCounts, Framing
 from snnplug.data.mixing import Mixture, cut_mixed, mixed, rectangle, sites_within
 from snnplug.data.slots import Slots, Values, as_tensors
 from snnplug.data.store import EventStore
+from snnplug.kernels import native
 from snnplug.kernels.located import Recording
 
 Place = tuple[int, int]
@@ -213,6 +214,24 @@ class EventBatches(Dataset[Any]):
 def as_is(batch: Any) -> Any:
     """Return the batch: there is nothing left to collate."""
     return batch
+
+
+def widened(frames: Tensor) -> Tensor:
+    """Return frames of bytes in torch's default dtype; on the CPU in memory that was used before.
+
+    Args:
+        frames: Of any shape and dtype; floating-point ones are returned as they are.
+
+    Example:
+        >>> widened(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
+        [0.0, 255.0]
+    """
+    if frames.is_floating_point():
+        return frames
+    dtype = torch.get_default_dtype()
+    if not frames.is_cpu:
+        return frames.to(dtype)
+    return native.empty(tuple(frames.shape), dtype).copy_(frames)
 
 
 class EpochSampler(DistributedSampler[Any]):

@@ -11,13 +11,12 @@ from typing import Any, ClassVar, Protocol
 import lightning.pytorch as pl
 import numpy as np
 import numpy.typing as npt
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from snnplug.data.augmentation import Augmentation
-from snnplug.data.event_batches import EpochSampler, EventBatches, as_is, run_seed
+from snnplug.data.event_batches import EpochSampler, EventBatches, as_is, run_seed, widened
 from snnplug.data.frames import FrameOptions, Framing
 from snnplug.data.packing import pack
 from snnplug.data.split import stratified_split
@@ -192,9 +191,7 @@ class EventDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Widen frames of bytes, on the device that they are on now."""
         frames, *rest = batch
-        if frames.is_floating_point():
-            return batch
-        return (frames.to(torch.get_default_dtype()), *rest)
+        return (widened(frames), *rest)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Return shuffled training batches."""

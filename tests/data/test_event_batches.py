@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from snnplug.data.augmentation import Augmentation
-from snnplug.data.event_batches import EpochSampler, EventBatches
+from snnplug.data.event_batches import EpochSampler, EventBatches, widened
 from snnplug.data.frames import Framing
 from snnplug.data.mixing import Mixture, rectangle
 from snnplug.data.nmnist import NMNISTDataModule
@@ -248,6 +248,23 @@ def test_a_network_trains_on_mixed_recordings(tmp_path: Path) -> None:
         assert all(torch.equal(a, b) for a, b in zip(mixed, also, strict=True))
     assert 0 <= trainer.callback_metrics["train/acc"] <= 1
     assert trainer.callback_metrics["train/loss"].isfinite()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bytes_are_widened_to_the_default_dtype_in_memory_used_before(dtype: torch.dtype) -> None:
+    rng, before = np.random.default_rng(0), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        frames = torch.from_numpy(rng.integers(0, 256, (5, 60, 2, 34, 34), np.uint8))
+        wide = widened(frames)
+        assert wide.dtype == dtype
+        assert np.array_equal(wide.numpy(), frames.numpy())
+        assert widened(wide) is wide
+        place = wide.data_ptr()
+        del wide
+        assert widened(frames).data_ptr() == place
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _rank(rank: int, ranks: int, folder: Path) -> None:

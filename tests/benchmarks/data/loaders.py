@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from snnplug.data.event_batches import EpochSampler, EventBatches, as_is
+from snnplug.data.event_batches import EpochSampler, EventBatches, as_is, widened
 from snnplug.data.frames import FrameOptions, Framing
 from tests.benchmarks.data.recordings import DURATION_US, SENSOR, STEPS, Files
 from tests.benchmarks.data.table import Row, Table, rates
@@ -71,7 +71,7 @@ def _epoch(loader: DataLoader[Any], widen: bool = False) -> Callable[[], None]:
     def run() -> None:
         for frames, _ in loader:
             if widen:
-                frames.to(torch.float32)
+                widened(frames)
 
     return run
 
