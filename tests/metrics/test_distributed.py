@@ -21,6 +21,7 @@ from snnplug.metrics import (
     SpikesPerSynapse,
     SynapticOperations,
 )
+from tests.support.processes import at_once
 
 
 def frames() -> Tensor:
@@ -64,7 +65,7 @@ def work(rank: int, folder: str) -> None:
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(work, args=(str(tmp_path),), nprocs=2)
+    at_once(work, str(tmp_path))
     alone = values(frames())
     assert alone["SynapticOperations"]["Effective_MACs"] > 0
     for rank in range(2):

@@ -19,6 +19,7 @@ from snnplug.neurons.base import hidden_state, reset
 from snnplug.neurons.leaky import Leaky
 from snnplug.neurons.rleaky import RLeaky
 from snnplug.training.fully_sharded import shard, whole
+from tests.support.processes import at_once
 
 
 def network() -> SpikingSequential:
@@ -70,7 +71,7 @@ def share(rank: int) -> Tensor:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    torch.multiprocessing.spawn(train, args=(str(folder),), nprocs=2)
+    at_once(train, str(folder))
     return folder
 
 
