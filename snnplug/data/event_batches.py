@@ -23,6 +23,7 @@ from snnplug.data.mixing import Mixture, cut_mixed, mixed, rectangle, sites_with
 from snnplug.data.slots import Slots, Values, as_tensors
 from snnplug.data.store import EventStore
 from snnplug.kernels import native
+from snnplug.kernels.arrival import take
 from snnplug.kernels.located import Recording
 
 Place = tuple[int, int]
@@ -231,7 +232,10 @@ def widened(frames: Tensor) -> Tensor:
     dtype = torch.get_default_dtype()
     if not frames.is_cpu:
         return frames.to(dtype)
-    return native.empty(tuple(frames.shape), dtype).copy_(frames)
+    shape = tuple(frames.shape)
+    if native.library() is None or (frames.dtype, dtype) != (torch.uint8, torch.float32):
+        return native.empty(shape, dtype).copy_(frames)
+    return take(frames.reshape(-1), torch.ones(1, dtype=torch.int64), shape, dtype)
 
 
 class EpochSampler(DistributedSampler[Any]):
