@@ -31,9 +31,11 @@ def test_nmnist_reaches_90_percent_on_real_recordings(capsys: pytest.CaptureFixt
     assert accuracy(capsys.readouterr().out) >= 90
 
 
+# Half of the recipe's epochs get there too; all of them are measured in docs/results.md.
 @needs_mnist
 def test_mnist_reaches_98_2_percent_within_16_steps(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", "-c", "mnist_snn_dc", "--data.root", str(SNNPLUG_DATA)]) == 0
+    short = ["--trainer.max_epochs", "14", "--model.lr_scheduler.T_max", "14"]
+    assert main(["fit", "-c", "mnist_snn_dc", "--data.root", str(SNNPLUG_DATA), *short]) == 0
     assert "51.4" in capsys.readouterr().out
     (run,) = Path("runs/mnist").iterdir()
     table = json.loads((run / "num_steps.json").read_text(encoding="utf-8"))
