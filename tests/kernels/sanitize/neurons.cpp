@@ -24,9 +24,9 @@ void layer_of(int64_t steps, int64_t batch, int64_t features, int32_t reset, int
   const int64_t width = batch * features, whole = steps * width;
   const bool second = options & kSecond, own = options & kOwn, learned = options & kLearned;
   const bool dense = options & kDense, heard = own || dense;
-  const Array cur = normal(whole), state = normal(width), grad = normal(width);
-  const Array grad_spk = normal(whole), decay(features, 0.9f), threshold(features, 0.5f);
-  const Array weight = normal(dense ? features * features : 0);
+  const Array cur = noise(whole), state = noise(width), grad = noise(width);
+  const Array grad_spk = noise(whole), decay(features, 0.9f), threshold(features, 0.5f);
+  const Array weight = noise(dense ? features * features : 0);
   // Gives the start of an array, of as many values, where there is one.
   std::vector<Array> made;
   made.reserve(20);
