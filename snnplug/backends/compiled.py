@@ -71,7 +71,11 @@ def compiled(network: nn.Module, example: Tensor | None, backend: str, compiler:
     def graph(shape: torch.Size) -> Any:
         if shape not in graphs:
             graphs[shape] = torch.compile(
-                _called(network), backend=compiler, fullgraph=True, dynamic=False
+                _called(network),
+                backend=compiler,
+                fullgraph=True,
+                dynamic=False,
+                options=_options(compiler),
             )
         return graphs[shape]
 
@@ -96,6 +100,19 @@ def compiled(network: nn.Module, example: Tensor | None, backend: str, compiler:
         one_step(prepared, example)
         prepared.note = f"compiled in {time.perf_counter() - start:.1f} s ({how})"
     return prepared
+
+
+def _options(compiler: str) -> dict[str, Any] | None:
+    """Return what Inductor is told for this compilation only.
+
+    It would otherwise compile a program for each set of vector instructions that the processor has,
+    half of the first compilation on a machine; a compiler of C++17, which torch needs, has them.
+    """
+    if compiler != "inductor":
+        return None
+    from torch._inductor import config
+
+    return {"cpp.vec_isa_ok": True} if hasattr(config.cpp, "vec_isa_ok") else None
 
 
 def _called(network: nn.Module) -> Callable[[Tensor], Any]:

@@ -17,7 +17,6 @@ from torch import Tensor
 import snnplug as sp
 from snnplug import backends
 from snnplug.backends.compiled import Compiled
-from snnplug.kernels import time_loop
 from tests.backends.networks import frames, network, training_step
 from tests.neurons.makers import NEURONS, Maker, label
 from tests.support import fake_poptorch
@@ -44,14 +43,7 @@ def test_the_operators_give_what_eager_gives(maker: Maker, precision: str) -> No
     _equal(other, eager, tolerance, precision)
 
 
-@pytest.fixture
-def one_step_per_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half the graph to capture; blocks of two are compared in other tests of the compiler."""
-    monkeypatch.setattr(time_loop, "_BLOCK", 1)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_step_per_block")
 @pytest.mark.parametrize("maker", NEURONS, ids=label)
 def test_captured_graphs_give_what_eager_gives(maker: Maker) -> None:
     """What torch captures for a compiler, loop and gradients included, in every precision.

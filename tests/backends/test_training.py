@@ -21,7 +21,6 @@ from snnplug.cli.check_ipu import example
 from snnplug.cli.main import main
 from snnplug.cli.recipes import packaged_recipes
 from snnplug.cli.trained import Built, built_from
-from snnplug.kernels import time_loop
 from snnplug.networks.leaky import LeakySNN
 from snnplug.training.classifier import SpikingClassifier
 from snnplug.training.losses import SquaredHinge
@@ -52,9 +51,8 @@ def test_two_epochs_are_the_same_by_every_backend(precision: str) -> None:
 
 @pytest.mark.slow
 def test_the_compiled_network_learns_the_same_and_says_what_compiling_took(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(time_loop, "_BLOCK", 1)  # half the graph to capture
     with caplog.at_level(logging.INFO, logger="lightning.pytorch.utilities.rank_zero"):
         assert trained("compiled")[0] == pytest.approx(trained("eager")[0], rel=1e-5)
     assert re.search(r"backend compiled: compiled in \d+\.\d s", caplog.text)
@@ -92,10 +90,7 @@ CAPTURED = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", packaged_recipes())
-def test_recipes_take_the_same_steps_by_every_backend(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time_loop, "_BLOCK", 1)  # half the graph to capture
+def test_recipes_take_the_same_steps_by_every_backend(name: str) -> None:
     torch._dynamo.reset()
     recipe = built_from(packaged_recipes()[name])
     wanted = first_steps(recipe, backends.get("eager"))

@@ -5,6 +5,9 @@ The neurons are those that the IPU paper (arXiv:2211.10725) compares. A training
 time steps are one matrix product for all. Lapicque, Alpha and SLSTM are snnTorch's alone.
 All of a table take turns, medians count. With ``--threads 1`` it is the time of that thread.
 Nothing is said of an IPU: what did not run has no number.
+
+``--compile`` says instead what compiling a recurrent network takes, the first time on a machine and
+in a later process: the processor time of this and of the C++ compiler.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from torch.nn import functional
 import snnplug as sp
 from snnplug import backends
 from snnplug.files import write_whole
+from tests.benchmarks import compile_time
 from tests.benchmarks.neurons.__main__ import machine
 from tests.benchmarks.neurons.task import random_spikes
 from tests.benchmarks.neurons.timing import Step, medians_ms
@@ -136,7 +140,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all runs")
     parser.add_argument("--write", type=Path, metavar="FILE", help="a file of Markdown")
+    parser.add_argument("--compile", action="store_true", help="time compiling instead")
     options = parser.parse_args(arguments)
+    if options.compile:
+        print(compile_time.table())
+        return
     torch.set_num_threads(options.threads)
     clock = time.thread_time if options.threads == 1 else time.perf_counter
     given = sys.argv[1:] if arguments is None else arguments

@@ -31,7 +31,6 @@ from snnplug.cli.main import main
 from snnplug.cli.recipes import packaged_recipes
 from snnplug.cli.trained import built, built_from
 from snnplug.errors import ArgumentError
-from snnplug.kernels import time_loop
 from tests.cli.test_training import folder as folder
 from tests.cli.test_training import launch, only_run
 
@@ -213,7 +212,7 @@ def test_the_table_has_every_recipe_and_format() -> None:
 
 @pytest.fixture
 def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trace and write the ONNX file once for all formats, a step per block."""
+    """Trace and write the ONNX file once for all formats."""
     made: dict[str, Any] = {}
 
     def traced(network: nn.Module, frames: torch.Tensor) -> Any:
@@ -233,7 +232,6 @@ def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "traced_program", traced)
     for module in (onnx_file, openvino_files):
         monkeypatch.setattr(module, "save_onnx", saved)
-    monkeypatch.setattr(time_loop, "_BLOCK", 1)
     monkeypatch.setattr(export, "batch_size_of", lambda _: 2)
 
 
