@@ -32,8 +32,8 @@ def fires(mem, threshold, INCLUSIVE: tl.constexpr):
     """Return the spike of a membrane, 0 or 1."""
     shifted = mem - threshold
     if INCLUSIVE:
-        return (shifted >= 0).to(tl.float32)
-    return (shifted > 0).to(tl.float32)
+        return (shifted >= 0).to(mem.dtype)
+    return (shifted > 0).to(mem.dtype)
 
 
 @triton.jit
@@ -155,7 +155,7 @@ def neurons_backward(
     alpha_at, beta_at, threshold_at, own_at, graded_at,
     potential_row, mem_row, syn_row, pre_row,
     d_cur, d_mem, d_syn, d_spk, d_parameters,
-    c0, c1, c2, c3, c4, steps, width, features,
+    c_at, steps, width, features,
     RESET: tl.constexpr, SURROGATE: tl.constexpr, INCLUSIVE: tl.constexpr,
     IMMEDIATE: tl.constexpr, ATTACHED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -167,7 +167,9 @@ def neurons_backward(
     threshold = tl.load(threshold_at + feature, mask=live, other=0.0)
     graded = tl.load(graded_at)
     late = tl.load(grad_mem + at, mask=live, other=0.0)
-    zero = tl.full((BLOCK,), 0.0, tl.float32)
+    zero = tl.full((BLOCK,), 0.0, late.dtype)
+    c0, c1, c2 = tl.load(c_at), tl.load(c_at + 1), tl.load(c_at + 2)
+    c3, c4 = tl.load(c_at + 3), tl.load(c_at + 4)
     late_syn, feedback = zero, zero
     if alpha_at is not None:
         alpha = tl.load(alpha_at + feature, mask=live, other=0.0)

@@ -1,11 +1,13 @@
 """The neurons on a GPU: Triton kernels, launched once per layer, sequence and direction.
 
-float32 only, and no dense recurrence: that is a matrix product per step, and stays in torch. The
+float32 and float64: half precision reaches the neurons as float32, under autocast. Dense recurrence
+is a matrix product per step, and stays in torch. The
 backward pass keeps the current alone, as the native kernel does, and computes the states again.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -29,12 +31,12 @@ _INSTALLED = find_spec("triton") is not None
 
 
 def takes(cur: Tensor) -> bool:
-    """Whether the kernels may take this current now: plain float32 on a GPU with Triton."""
+    """Whether the kernels may take this current now: plain floats on a GPU with Triton."""
     return (
         _INSTALLED
         and type(cur) in (Tensor, Parameter)
         and cur.device.type == "cuda"
-        and cur.dtype == torch.float32
+        and cur.dtype in (torch.float32, torch.float64)
         and cur.layout == torch.strided
         and not torch.compiler.is_exporting()
         and not torch._C._are_functorch_transforms_active()
@@ -44,7 +46,7 @@ def takes(cur: Tensor) -> bool:
 def forward(
     cur: Tensor, state: State, p: Parameters, rule: StepRule, trace: Trace | None
 ) -> tuple[Tensor, State]:
-    """Return the spikes and the state after the last step; all tensors contiguous float32."""
+    """Return the spikes and the state after the last step; all tensors contiguous, of one dtype."""
     spk, mem = torch.empty_like(cur), torch.empty_like(state.mem)
     syn = None if state.syn is None else torch.empty_like(state.syn)
     _forward(cur, state, p, rule, (spk, syn, mem), trace)
@@ -100,7 +102,7 @@ def backward(
         *_parameters(p),
         *trace,
         *(grad_cur, mem, syn, spk, parameters),
-        *constants,
+        _on_device(tuple(constants), cur.dtype, cur.device),
         *(len(grad_spk), mem.numel(), p.beta.numel()),
         RESET=RESETS[rule.reset],
         SURROGATE=number,
@@ -109,6 +111,12 @@ def backward(
         ATTACHED=rule.attached,
     )
     return Gradients(grad_cur, State(mem, syn, spk), parameters, None)
+
+
+@lru_cache(64)
+def _on_device(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a surrogate's constants as a tensor: Triton rounds a number to float32."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def _parameters(p: Parameters) -> tuple[Tensor | None, ...]:

@@ -169,9 +169,7 @@ def test_compiles_for_devices_that_are_not_here(
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     *device, assembly = target
     constants: dict[str, Any] = {"RESET": 1, "INCLUSIVE": False, "IMMEDIATE": True, "BLOCK": 128}
-    scalars = {"steps": "i32", "width": "i32", "features": "i32"} | {
-        f"c{k}": "fp32" for k in range(5)
-    }
+    scalars = {"steps": "i32", "width": "i32", "features": "i32"}
     for kernel, more in [
         (kernels.neurons_forward, {}),
         (kernels.neurons_backward, {"SURROGATE": 8, "ATTACHED": True}),
@@ -191,7 +189,20 @@ def test_compiles_for_devices_that_are_not_here(
             assert re.search(r"mul\.(rn\.)?f32|v_(pk_)?mul_f32", text)
 
 
-def test_takes_float32_on_a_gpu_only() -> None:
+@pytest.mark.usefixtures("in_triton")
+@pytest.mark.parametrize("surrogate", ALL, ids=repr)
+def test_float64_is_float64_throughout(surrogate: Surrogate) -> None:
+    learned = {"learn_alpha": True, "learn_beta": True, "learn_threshold": True}
+    neuron = make("RSynaptic-one", 6, spike_grad=surrogate, **learned).double()
+    cur = drive(4, 2, 6).double() + 1e-9
+    expected = in_torch(neuron, cur)
+    assert all(x.dtype == torch.float64 for x in expected)
+    neuron.to(DEVICE)
+    found = [x.cpu() for x in results(neuron.sequence, neuron, cur.to(DEVICE))]
+    compare(found, expected, 1 + len(neuron.state_names), 1e-13)
+
+
+def test_takes_floats_on_a_gpu_only() -> None:
     neuron = make("Leaky", 5)
     how = neuron._dynamics()
     for cur in (drive(2, 2, 5), drive(2, 2, 5).double(), torch.empty(2, 2, 5, device="meta")):
