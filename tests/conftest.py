@@ -17,17 +17,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import lightning.pytorch  # noqa: F401
 
 
+@pytest.hookimpl(trylast=True)  # of those that are selected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slow ones, so that no process is left alone with one of them at the end.
 
-    The first of all are those that share a long preparation: no other process takes some of them.
+    Each process is first given as many tests, one process after the other, and then takes from
+    those that others have left. Slow ones that share a preparation are in one file.
     """
-    items.sort(
-        key=lambda item: (
-            item.get_closest_marker("slow") is None,
-            item.path.name != "test_packaging.py",
-        )
-    )
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    files = sorted({item.path for item in slow}, key=lambda p: (p.name != "test_packaging.py", p))
+    count, processes = len(items), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items.clear()
+    for k in range(processes):
+        for path in files[k::processes]:
+            items += [item for item in slow if item.path == path]
+        size = max(count * (k + 1) // processes - len(items), 0)
+        items += quick[:size]
+        del quick[:size]
 
 
 @pytest.fixture(scope="session", autouse=True)
