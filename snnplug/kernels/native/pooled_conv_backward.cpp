@@ -111,6 +111,13 @@ struct Work {
   }
 };
 
+// Whether to list those that are not zero costs less than to multiply with all.
+inline bool is_mostly_zero(const float* values, int64_t count) {
+  int32_t zeros = 0;
+  for (int64_t k = 0; k < count; ++k) zeros += values[k] == 0.0f;
+  return 4 * static_cast<int64_t>(zeros) > count;
+}
+
 // Adds to the weight's gradient what one group of an image gives.
 void weight_gradient(const PooledConv& args, const Patches& patches, const Places& places,
                      int64_t image, int64_t group, const Work& work, float* sums) {
@@ -121,19 +128,26 @@ void weight_gradient(const PooledConv& args, const Patches& patches, const Place
     const int64_t channel = group * conv.out_channels + c;
     const float* grads = conv.grad + (image * outputs + channel) * windows;
     const uint8_t* which = args.which + image * windows * outputs + channel;
-    int64_t number = 0;
-    for (int64_t w = 0; w < windows; ++w) {
-      const float grad = grads[w];
-      work.factors[number] = grad;
-      work.starts[number] = places.window[w] + places.within[which[w * outputs]];
-      number += grad != 0.0f;
+    int64_t number = windows;
+    const float* factors = grads;
+    if (is_mostly_zero(grads, windows)) {
+      factors = work.factors;
+      number = 0;
+      for (int64_t w = 0; w < windows; ++w) {
+        work.factors[number] = grads[w];
+        work.starts[number] = places.window[w] + places.within[which[w * outputs]];
+        number += grads[w] != 0.0f;
+      }
+    } else {
+      for (int64_t w = 0; w < windows; ++w)
+        work.starts[w] = places.window[w] + places.within[which[w * outputs]];
     }
     for (int64_t r = 0; r < patches.rows; r += patches.down) {
       for (int64_t v = 0; v < patches.vectors; v += patches.across) {
         const int64_t at = v * SNP_LANES;
         adder(std::min(patches.down, patches.rows - r),
               std::min(patches.across, patches.vectors - v))(
-            work.from + r * patches.pitch + at, patches.pitch, work.factors, work.starts, number,
+            work.from + r * patches.pitch + at, patches.pitch, factors, work.starts, number,
             sums + channel * patches.held + r * patches.row + at, patches.row);
       }
     }
