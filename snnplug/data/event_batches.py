@@ -63,7 +63,7 @@ class EventBatches(Dataset[Any]):
         self.framing = framing
         self.indices = np.arange(len(store)) if indices is None else indices
         self.augmentation = augmentation or Augmentation()
-        self._streams = Streams(seed)
+        self._seed = seed
         self._slots: Slots | None = None
         options = framing.options
         #: The same frames in bytes, where none of them is above what a byte holds.
@@ -109,11 +109,10 @@ class EventBatches(Dataset[Any]):
         targets[np.arange(counts.max()) < counts[:, None]] = np.concatenate(several)
         return [targets, *steps, counts]
 
-    def _mixture(self, place: Place) -> Mixture:
+    def _mixture(self, place: Place, streams: Streams) -> Mixture:
         """Return how a recording is mixed."""
-        epoch, index = place
-        own = int(self.indices[index])
-        return self.augmentation.mixture(self._streams(epoch, own, 1), own, self.indices)
+        own = int(self.indices[place[1]])
+        return self.augmentation.mixture(streams(place[0], own, 1), own, self.indices)
 
     def sending(self) -> EventBatches:
         """Return the same batches, which worker processes give away as bytes in shared memory.
@@ -156,18 +155,21 @@ class EventBatches(Dataset[Any]):
         if self.augmentation.is_none():
             return *framing(self.store.recordings(chosen), out=out), None
 
+        # Anew, since loaders may prepare batches of one set in several threads.
+        streams = Streams(self._seed)
+
         def draws(b: int) -> np.random.Generator:
-            return self._streams(places[b][0], int(chosen[b]))
+            return streams(places[b][0], int(chosen[b]))
 
         if not self.augmentation.is_mixing:
             recordings = self.store.recordings(chosen)
             return *framing(recordings, self.augmentation, draws, out), None
-        both, left_out, targets = self._mixed(places)
+        both, left_out, targets = self._mixed(places, streams)
         frames, counts, lengths = framing(both, self.augmentation, draws, out)
         return frames, counts._replace(thinned=counts.thinned + left_out), lengths, targets
 
     def _mixed(
-        self, places: Sequence[Place]
+        self, places: Sequence[Place], streams: Streams
     ) -> tuple[list[Recording], npt.NDArray[np.int64], tuple[npt.NDArray[Any], ...]]:
         """Return recordings, some of them mixed, what each leaves out of both, and the targets."""
         recordings: list[Recording] = []
@@ -177,13 +179,13 @@ class EventBatches(Dataset[Any]):
         axes = self.framing.layout.axes
         for b, (epoch, index) in enumerate(places):
             own = int(self.indices[index])
-            mixture = self._mixture((epoch, index))
+            mixture = self._mixture((epoch, index), streams)
             recording: Recording = self.store.arrays(own)
             weight = mixture.share
             if weight < 1.0:
                 other = self.store.arrays(mixture.partner)
                 if mixture.place is None:
-                    rng = self._streams(epoch, own, 2)
+                    rng = streams(epoch, own, 2)
                     recording, left_out[b] = mixed(recording, other, weight, rng)
                 else:
                     inside = sites_within(rectangle(mixture, axes), axes)

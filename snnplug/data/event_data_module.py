@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from snnplug.data.ahead import AheadLoader
 from snnplug.data.augmentation import Augmentation
 from snnplug.data.event_batches import EpochSampler, EventBatches, as_is, run_seed, widened
 from snnplug.data.frames import FrameOptions, Framing
@@ -179,7 +180,7 @@ class EventDataModule(pl.LightningDataModule):
         if self.trainer is not None:
             progress: Any = self.trainer.fit_loop.epoch_progress.current
             epoch = progress.processed
-        return DataLoader(
+        return AheadLoader(
             samples,
             batch_size=self.batch_size,
             sampler=EpochSampler(len(samples), shuffle, run_seed(), epoch),

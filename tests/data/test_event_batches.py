@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnplug.data.augmentation import Augmentation
+from snnplug.data.augmentation import Augmentation, Streams
 from snnplug.data.event_batches import EpochSampler, EventBatches, widened
 from snnplug.data.frames import Framing
 from snnplug.data.mixing import Mixture, rectangle
@@ -140,7 +140,7 @@ def test_mixed_recordings_lose_no_event_unseen_and_depend_on_seed_and_epoch_alon
     assert 0.5 < targets.weights.min() < 0.55
     plain = EventBatches(store, FRAMING)
     for b, place in enumerate(places):
-        partner, weight, _ = mixing._mixture(place)
+        partner, weight, _ = mixing._mixture(place, Streams(mixing._seed))
         assert partner in range(1, 10)
         assert targets.others[b] == (store.labels[partner] if weight < 1 else targets.targets[b])
         both = own[b] + (store.num_events[partner] if weight < 1 else 0)
@@ -178,7 +178,7 @@ def test_a_rectangle_of_another_recording_is_weighed_by_the_events_of_each(
     plain = EventBatches(store, COUNTS).__getitems__([(0, k) for k in range(10)])[0]
     areas, swapped = [], 0
     for b, (epoch, k) in enumerate(places):
-        partner, share, at = mixing._mixture((epoch, k))
+        partner, share, at = mixing._mixture((epoch, k), Streams(mixing._seed))
         own, kept = plain[:, 1 + k], float(frames[:, b].sum())
         assert counts.kept[b] == kept
         classes = store.labels[1 + k], store.labels[partner]
@@ -217,7 +217,10 @@ def test_a_rectangle_without_events_leaves_the_targets_alone(tmp_path: Path) -> 
     for epoch in range(20):
         frames, targets = mixing.__getitems__([(epoch, 0), (epoch, 1)])
         for b in range(2):
-            if frames[:, b].sum() and mixing._mixture((epoch, b)).partner != b:
+            if (
+                frames[:, b].sum()
+                and mixing._mixture((epoch, b), Streams(mixing._seed)).partner != b
+            ):
                 assert (targets.targets[b], targets.weights[b]) == (1, 1)  # all events are of one
             elif not frames[:, b].sum():
                 assert targets.weights[b] == 1

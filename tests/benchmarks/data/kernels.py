@@ -80,8 +80,12 @@ def framing(files: Files, batch: int, repeats: int) -> Table:
             ratio = speed[f"ours, {dtype}"] / speed[other]
             rows.append(Row(f"ours, {dtype}, to {other}", ratio, "x", ratio, asked))
         all_threads = f"{dtype}, {_THREADS} threads"
-        ratio = speed[f"ours, {all_threads}"] / speed[f"{_ZEROS}, {all_threads}"]
-        rows.append(Row(f"ours, to zeros, {all_threads}", ratio, "x", ratio, 0.4))
+        for other, asked in (
+            (f"{_BATCHED} {dtype} batch", 6.0),
+            (f"{_ZEROS}, {all_threads}", 0.4),
+        ):
+            ratio = speed[f"ours, {all_threads}"] / speed[other]
+            rows.append(Row(f"ours, {all_threads}, to {other}", ratio, "x", ratio, asked))
     note = (
         f"{count} recordings in memory to frames `({STEPS}, B, 2, 34, 34)`, one thread, its own "
         f"time; where it says {_THREADS} threads, by the clock. `np.bincount` has one, and counts "
