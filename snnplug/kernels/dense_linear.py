@@ -65,7 +65,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @operator("snnplug::product")
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``a @ b`` of two matrices on which kernels run."""
+    """Return ``a @ b`` of matrices that kernels take: ``(n, inner)`` and ``(inner, columns)``."""
     return torch.mm(a, b, out=native.empty((a.shape[0], b.shape[1])))
 
 

@@ -44,7 +44,7 @@ def time_loop(step: Step, carry: Carry, xs: Tensor) -> tuple[Tensor, Carry]:
 def _scanned(step: Step, carry: Carry, xs: Tensor) -> tuple[Tensor, Carry]:
     from torch._higher_order_ops.scan import scan
 
-    # Several steps per iteration ran a tenth faster, and took half as long again to compile.
+    # Two steps per iteration run 7 % faster, but compile longer: 64-R128-11, T 100, B 32, 1 thread.
     def fresh(carry: Carry, x: Tensor) -> tuple[Carry, Tensor]:
         carry, y = step(carry, x)
         # scan refuses a result that is an input, or another result.

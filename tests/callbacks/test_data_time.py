@@ -121,18 +121,19 @@ def test_a_batch_of_the_nmnist_recipe_takes_a_small_part_of_its_step(
     batches = iter(data.train_dataloader())
     network = ConvSNN((2, 34, 34), 10, channels=[12, 32], kernel_size=5, neuron="continuous")
     loss = SquaredHinge()
-    # Own time of this thread, so that whatever else the machine does is in neither.
+    # By the clock: the thread that prepares batches has no time of its own in this one.
     seconds: dict[str, list[float]] = {"wait": [], "step": []}
     for _ in range(16):
-        start = time.thread_time()
+        start = time.perf_counter()
         frames, targets = next(batches)
-        seconds["wait"].append(time.thread_time() - start)
-        start = time.thread_time()
+        seconds["wait"].append(time.perf_counter() - start)
+        start = time.perf_counter()
         reset(network)
         loss(network(frames)[1], targets).backward()
-        seconds["step"].append(time.thread_time() - start)
-    waits, steps = (statistics.median(taken[4:]) for taken in seconds.values())
-    assert 0 < waits < 0.05 * (waits + steps)
+        seconds["step"].append(time.perf_counter() - start)
+    # The lower quartiles: other programs delay the thread now and then. Without it all wait 5 %.
+    waits, steps = (statistics.quantiles(taken[4:])[0] for taken in seconds.values())
+    assert 0 < waits < 0.03 * (waits + steps)
 
 
 def test_an_epoch_logs_it_and_leaves_the_profiler_as_it_was() -> None:

@@ -9,8 +9,6 @@ namespace snp {
 namespace SNP_ISA {
 namespace {
 
-constexpr int64_t kMostPlaces = 256;  // of a window: `which` is a byte
-
 // Where the patch of a window begins, and where of the places in it.
 struct Places {
   std::vector<int32_t> window, within;
@@ -89,7 +87,7 @@ struct Work {
   int32_t *starts, *ends;
 
   static int64_t listed(const PooledConv& args, const Kernels& kernels) {
-    return args.pooled[0] * args.pooled[1] * std::max<int64_t>(kernels.block, 1) + SNP_LANES;
+    return args.pooled[0] * args.pooled[1] * kernels.block + SNP_LANES;
   }
 
   static int64_t scratch(const PooledConv& args, const Patches& wide, const Patches& tight,
